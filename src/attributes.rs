@@ -1,0 +1,109 @@
+//! Owns [`Attributes`], the string map that sessions hold by default.
+
+use std::collections::{BTreeMap, btree_map};
+use std::fmt;
+
+/// A session's data as text: names and values.
+///
+/// What [`SessionStore::new`](crate::SessionStore::new) stores. A struct of your own is faster and
+/// cannot be misspelled; this is for code that has string attributes already.
+///
+/// `Debug` shows how many there are and nothing of them.
+///
+/// # Examples
+///
+/// ```
+/// use cloakroom::SessionStore;
+///
+/// let store = SessionStore::new(3600);
+/// let mut session = store.create();
+/// session.set("user_id", "42");
+/// assert_eq!(session.get("user_id"), Some("42"));
+/// assert!(session.contains("user_id"));
+/// session.remove("user_id");
+/// assert!(session.is_empty());
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Attributes(BTreeMap<String, String>);
+
+impl Attributes {
+    /// Returns an empty map; allocates nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the value of an attribute.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Sets an attribute, whether it was there or not.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Removes an attribute and returns its value.
+    pub fn remove(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
+    }
+
+    /// Tells whether an attribute is set.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Returns how many attributes are set.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells whether none is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Removes all attributes.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Returns the names and values, in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl fmt::Debug for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attributes").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Attributes {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(attributes: I) -> Self {
+        let mut map = Self::new();
+        map.extend(attributes);
+        map
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> Extend<(N, V)> for Attributes {
+    fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, attributes: I) {
+        let text = |(name, value): (N, V)| (name.into(), value.into());
+        self.0.extend(attributes.into_iter().map(text));
+    }
+}
+
+impl IntoIterator for Attributes {
+    type Item = (String, String);
+    type IntoIter = btree_map::IntoIter<String, String>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}

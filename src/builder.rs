@@ -1,0 +1,294 @@
+//! Owns every setting of a store: its default, its limits, and the check of all of them together.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use crate::capacity::OnFull;
+use crate::clock::{Clock, MAX_LIFETIME, ticks};
+use crate::ends::{End, Listener};
+use crate::entry::Policy;
+use crate::error::BuildError;
+use crate::id::mint::Mint;
+use crate::store::SessionStore;
+use crate::sweep::DEFAULT_BUDGET;
+
+/// Shards of an unbounded store: a table grows one shard at a time, so that more shards make the
+/// longest pause shorter; beyond this the shards' own state crowds the cache.
+const DEFAULT_SHARDS: usize = 256;
+
+/// Shards for each core at the least, so that threads rarely meet: DashMap's own rule.
+const SHARDS_PER_CORE: usize = 4;
+
+/// Sessions for each shard, at the bound, that a bounded store's default aims at: an eviction then
+/// finds its sample in one shard.
+const SESSIONS_PER_SHARD: usize = 64;
+
+/// DashMap needs two.
+const MIN_SHARDS: usize = 2;
+
+/// 8 MiB of empty shards.
+const MAX_SHARDS: usize = 65_536;
+
+/// As many as a slice may look at and still be short: some 50 µs if none is in a cache.
+const MAX_BUDGET: usize = 4096;
+
+/// Where new ids take their randomness from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdSource {
+    /// Each id is one call to the operating system. No randomness waits in memory, so that neither a
+    /// forked process nor a restored snapshot of a virtual machine can hand out an id twice.
+    #[default]
+    Os,
+    /// Each thread draws 64 ids in one call and hands them out one by one: faster.
+    ///
+    /// # Security
+    ///
+    /// A forked process notices, by its process number, and draws afresh. A virtual machine that is
+    /// restored twice from one snapshot does not: use [`IdSource::Os`] there.
+    Buffered,
+}
+
+/// Settings for a new [`SessionStore`]. All are optional; [`build`](Self::build) checks them.
+///
+/// With neither [`ttl`](Self::ttl) nor [`idle_timeout`](Self::idle_timeout) sessions never expire:
+/// give at least one of them to a store that faces the internet. OWASP's Session Management Cheat
+/// Sheet asks for both.
+///
+/// # Examples
+///
+/// ```
+/// use cloakroom::SessionStore;
+/// use std::time::Duration;
+///
+/// let store = SessionStore::<u64>::builder()
+///     .ttl(Duration::from_secs(12 * 60 * 60))
+///     .idle_timeout(Duration::from_secs(30 * 60))
+///     .max_sessions(1_000_000)
+///     .build()?;
+/// # Ok::<(), cloakroom::BuildError>(())
+/// ```
+#[must_use = "a builder makes a store only when `build` is called"]
+pub struct Builder<T> {
+    ttl: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    max_sessions: Option<usize>,
+    on_full: OnFull,
+    shards: Option<usize>,
+    sweep_budget: usize,
+    clock: Clock,
+    mint: Mint,
+    listener: Option<Listener<T>>,
+}
+
+/// What `build` has checked.
+pub(crate) struct Config<T> {
+    pub(crate) policy: Policy,
+    pub(crate) max_sessions: Option<usize>,
+    pub(crate) on_full: OnFull,
+    pub(crate) shards: usize,
+    pub(crate) sweep_budget: usize,
+    pub(crate) clock: Clock,
+    pub(crate) mint: Mint,
+    pub(crate) listener: Option<Listener<T>>,
+}
+
+impl<T> Builder<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            ttl: None,
+            idle_timeout: None,
+            max_sessions: None,
+            on_full: OnFull::default(),
+            shards: None,
+            sweep_budget: DEFAULT_BUDGET,
+            clock: Clock::system(),
+            mint: Mint::Os,
+            listener: None,
+        }
+    }
+
+    /// Sets the absolute lifetime: a session ends this long after it was created, used or not.
+    ///
+    /// More than zero; more than [`MAX_LIFETIME`] is cut to it. Default: none.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets the sliding lifetime: a session ends when it was not used for this long.
+    ///
+    /// `load`, `touch`, `save`, `try_save`, `update` and `rotate` are use; `peek`, `contains` and
+    /// `expires_in` are not. With a [`ttl`](Self::ttl) the earlier of the two deadlines counts.
+    ///
+    /// More than zero and not more than `ttl`; more than [`MAX_LIFETIME`] is cut to it. Default:
+    /// none.
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.idle_timeout = Some(idle_timeout);
+        self
+    }
+
+    /// Bounds how many sessions the store holds, expired ones that are not yet swept included.
+    ///
+    /// One bound for the whole store, never exceeded. What happens at the bound is
+    /// [`on_full`](Self::on_full)'s choice. At least 1. Default: no bound.
+    pub fn max_sessions(mut self, max_sessions: usize) -> Self {
+        self.max_sessions = Some(max_sessions);
+        self
+    }
+
+    /// Chooses what happens to a new session at [`max_sessions`](Self::max_sessions). Default:
+    /// [`OnFull::Evict`].
+    pub fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
+        self
+    }
+
+    /// Sets the number of shards, each with a lock and a table of its own.
+    ///
+    /// A power of two from 2 to 65536. Default: 256, or 4 for each core if that is more; fewer if
+    /// [`max_sessions`](Self::max_sessions) is small, one for about 64 sessions.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// Sets how many buckets of the table one slice of sweeping looks at, at the most.
+    ///
+    /// From 1 to 4096. Default: 512. A smaller budget makes each slice shorter and more of them.
+    pub fn sweep_budget(mut self, buckets: usize) -> Self {
+        self.sweep_budget = buckets;
+        self
+    }
+
+    /// Sets where the time comes from: a [`ManualClock`](crate::ManualClock) in tests. Default:
+    /// [`Clock::system`].
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
+    }
+
+    /// Sets where new ids take their randomness from. Default: [`IdSource::Os`].
+    pub fn id_source(mut self, source: IdSource) -> Self {
+        self.mint = match source {
+            IdSource::Os => Mint::Os,
+            IdSource::Buffered => Mint::Buffered,
+        };
+        self
+    }
+
+    /// Draws ids from a caller's function, in tests of collisions and failing entropy.
+    #[cfg(any(test, cloakroom_loom))]
+    pub fn scripted_ids(
+        mut self,
+        next: impl Fn() -> Result<u128, getrandom::Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.mint = Mint::Scripted(Box::new(next));
+        self
+    }
+
+    /// Sets a listener that is told of every session that ends, with its last data and the cause.
+    ///
+    /// It is called once for each session, by the thread whose operation removed it, after that
+    /// operation has taken effect. An expired session ends, for the listener, when it is swept.
+    /// Dropping the store tells it nothing.
+    ///
+    /// # Locking
+    ///
+    /// Runs outside every lock and may call the store; but it runs inside somebody's operation, so
+    /// keep it short. Ends that it causes itself are told to it after it has returned.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the listener is caught and counted in
+    /// [`StoreStats::panics`](crate::StoreStats::panics).
+    pub fn on_end(mut self, listener: impl Fn(End<'_, T>) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// Checks the settings and makes the store.
+    ///
+    /// # Errors
+    ///
+    /// A [`BuildError`] that names the setting, its value and its limit, if a value is out of range
+    /// or two contradict each other.
+    pub fn build(self) -> Result<SessionStore<T>, BuildError> {
+        not_zero("ttl", self.ttl)?;
+        not_zero("idle_timeout", self.idle_timeout)?;
+        if let (Some(idle), Some(ttl)) = (self.idle_timeout, self.ttl) {
+            let limit = format!("at most ttl, which is {ttl:?}");
+            check("idle_timeout", idle, idle <= ttl, &limit)?;
+        }
+        if let Some(max) = self.max_sessions {
+            check("max_sessions", max, max > 0, "at least 1")?;
+        }
+        if let Some(shards) = self.shards {
+            let valid = shards.is_power_of_two() && (MIN_SHARDS..=MAX_SHARDS).contains(&shards);
+            let limit = format!("a power of two from {MIN_SHARDS} to {MAX_SHARDS}");
+            check("shards", shards, valid, &limit)?;
+        }
+        let budget = self.sweep_budget;
+        let limit = format!("from 1 to {MAX_BUDGET}");
+        check("sweep_budget", budget, (1..=MAX_BUDGET).contains(&budget), &limit)?;
+        Ok(SessionStore::from_config(self.into_config()))
+    }
+
+    pub(crate) fn into_config(self) -> Config<T> {
+        Config {
+            policy: Policy { ttl: self.ttl.map(ticks), idle: self.idle_timeout.map(ticks) },
+            max_sessions: self.max_sessions,
+            on_full: self.on_full,
+            shards: self.shards.unwrap_or_else(|| default_shards(self.max_sessions)),
+            sweep_budget: self.sweep_budget,
+            clock: self.clock,
+            mint: self.mint,
+            listener: self.listener,
+        }
+    }
+}
+
+impl<T> Config<T> {
+    /// The settings of [`SessionStore::new`](crate::SessionStore::new), which cannot fail: 0 seconds
+    /// is allowed there.
+    pub(crate) fn with_ttl(ttl: Duration) -> Self {
+        Builder::new().ttl(ttl).into_config()
+    }
+}
+
+impl<T> Debug for Builder<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("ttl", &self.ttl)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("max_sessions", &self.max_sessions)
+            .field("on_full", &self.on_full)
+            .field("shards", &self.shards)
+            .field("sweep_budget", &self.sweep_budget)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+fn default_shards(max_sessions: Option<usize>) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let by_cores = (cores * SHARDS_PER_CORE).next_power_of_two();
+    let most = by_cores.clamp(DEFAULT_SHARDS, MAX_SHARDS);
+    let by_size = max_sessions.map_or(most, |max| max.div_ceil(SESSIONS_PER_SHARD));
+    by_size.clamp(MIN_SHARDS, most).next_power_of_two()
+}
+
+fn not_zero(setting: &'static str, lifetime: Option<Duration>) -> Result<(), BuildError> {
+    let Some(lifetime) = lifetime else { return Ok(()) };
+    let limit = format!("more than zero and is cut to {MAX_LIFETIME:?}");
+    check(setting, lifetime, lifetime > Duration::ZERO, &limit)
+}
+
+fn check(
+    setting: &'static str,
+    value: impl Debug,
+    valid: bool,
+    limit: &str,
+) -> Result<(), BuildError> {
+    if valid { Ok(()) } else { Err(BuildError::new(setting, format!("{value:?}"), limit)) }
+}

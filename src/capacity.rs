@@ -1,0 +1,164 @@
+//! Owns how many sessions there may be: one reservation for the whole store, and who makes room.
+//!
+//! A session holds a slot from before it enters the table until after it has left it, so the table
+//! never holds more than the bound, whatever races. At the bound an expired session goes first, then
+//! the one soonest to expire among a sample: under an idle timeout that is sampled LRU, with no
+//! bookkeeping of its own. Looks at entries under shared locks and never holds two.
+
+use std::ops::ControlFlow;
+
+use crate::clock::Tick;
+use crate::ends::{Cause, Ended};
+use crate::gate::Gate;
+use crate::id::SessionId;
+use crate::sync::{AtomicUsize, Backoff, Ordering};
+use crossbeam_utils::CachePadded;
+
+/// Sessions compared for one eviction. Redis samples 5 by default and calls 10 close to true LRU
+/// (documentation of `maxmemory-samples`); 16 costs one more cache line pair of deadlines.
+const SAMPLE: usize = 16;
+
+/// Buckets looked at in one shard for a sample: enough for 16 at the lowest load of a table that
+/// only grows, 7/16.
+const SAMPLE_BUCKETS: usize = 64;
+
+/// How often an eviction that lost a race is tried again before the store counts as full.
+const ATTEMPTS: usize = 32;
+
+/// What happens to a new session when the store is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFull {
+    /// An expired session makes room, else the one soonest to expire among a sample of 16.
+    #[default]
+    Evict,
+    /// An expired session of the sample makes room; a live one never does. With no room,
+    /// [`try_create`](crate::SessionStore::try_create) is an error and
+    /// [`create`](crate::SessionStore::create) returns a session that is not stored.
+    Refuse,
+}
+
+/// The store's slots.
+pub(crate) struct Capacity {
+    max: usize,
+    on_full: OnFull,
+    held: CachePadded<AtomicUsize>,
+}
+
+/// A slot that is given back unless it is kept.
+pub(crate) struct Slot<'a>(&'a Capacity);
+
+impl Slot<'_> {
+    /// Leaves the slot to the session that has entered the table.
+    pub(crate) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.release(1);
+    }
+}
+
+impl Capacity {
+    pub(crate) fn new(max: Option<usize>, on_full: OnFull) -> Self {
+        let held = CachePadded::new(AtomicUsize::new(0));
+        Self { max: max.unwrap_or(usize::MAX), on_full, held }
+    }
+
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Returns how many slots are held: the sessions in the table, and those about to enter it.
+    pub(crate) fn held(&self) -> usize {
+        // Relaxed: a count, which says nothing about other memory.
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Gives back the slots of sessions that have left the table.
+    pub(crate) fn release(&self, slots: usize) {
+        // Relaxed: see `held`; the table's locks order the sessions themselves.
+        self.held.fetch_sub(slots, Ordering::Relaxed);
+    }
+
+    /// Returns a slot, or `None` if the store is full.
+    pub(crate) fn reserve(&self) -> Option<Slot<'_>> {
+        let room = |held: usize| (held < self.max).then(|| held + 1);
+        // Relaxed: see `held`.
+        let reserved = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
+        reserved.ok().map(|_| Slot(self))
+    }
+
+    /// Returns a slot, taken from another session if the store is full, or `None` if no session may
+    /// be ended. What was evicted goes to `ended`.
+    pub(crate) fn make_room<T>(
+        &self,
+        gate: &Gate<T>,
+        seed: SessionId,
+        now: Tick,
+        ended: &mut Vec<Ended<T>>,
+    ) -> Option<Slot<'_>> {
+        let backoff = Backoff::new();
+        for _ in 0..ATTEMPTS {
+            if let Some(slot) = self.reserve() {
+                return Some(slot);
+            }
+            match self.victim(gate, seed, now) {
+                Some(victim) => {
+                    if let Some(evicted) = evict(gate, &victim, now) {
+                        ended.push(evicted);
+                        // The victim's slot passes on.
+                        return Some(Slot(self));
+                    }
+                }
+                // Full of live sessions; or of slots whose sessions have yet to enter the table.
+                None if self.on_full == OnFull::Refuse => return None,
+                None => backoff.snooze(),
+            }
+        }
+        None
+    }
+
+    /// Chooses among the sessions next to the place of `seed`, a fresh random id.
+    fn victim<T>(&self, gate: &Gate<T>, seed: SessionId, now: Tick) -> Option<Victim> {
+        let start = gate.place(seed).shard;
+        let mut best: Option<Victim> = None;
+        let mut sampled = 0;
+        for step in 0..gate.count() {
+            let shard = gate.shared((start + step) % gate.count());
+            shard.look_around(seed.low_bits(), SAMPLE_BUCKETS, |id, entry| {
+                sampled += 1;
+                let deadline = entry.deadline();
+                if best.as_ref().is_none_or(|best| deadline < best.deadline) {
+                    best = Some(Victim { id, deadline });
+                }
+                if sampled < SAMPLE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            if sampled == SAMPLE {
+                break;
+            }
+        }
+        best.filter(|best| self.on_full == OnFull::Evict || best.deadline <= now)
+    }
+}
+
+/// A session that may have to go, and the deadline it was chosen for.
+struct Victim {
+    id: SessionId,
+    deadline: Tick,
+}
+
+/// Takes the victim out of the table, unless it was touched or ended since it was chosen.
+fn evict<T>(gate: &Gate<T>, victim: &Victim, now: Tick) -> Option<Ended<T>> {
+    let place = gate.place(victim.id);
+    let mut shard = gate.exclusive(place.shard);
+    let entry = shard.find(&place)?;
+    let death = entry.death(now);
+    if death.is_none() && entry.deadline() != victim.deadline {
+        return None;
+    }
+    let entry = shard.remove(&place)?;
+    Some(Ended::new(victim.id, entry, death.map_or(Cause::Evicted, Cause::from)))
+}

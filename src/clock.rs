@@ -1,0 +1,211 @@
+//! Owns time: what "now" is, and how a lifetime becomes a deadline.
+//!
+//! Time is a count of nanoseconds since a fixed origin, in one `u64`, which reaches 584 years. All
+//! arithmetic saturates, so no lifetime, however large, can wrap round into an early expiry. Reads
+//! the operating system's clocks and nothing else.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// Nanoseconds since the clock's origin. 0 and 1 are no times: `entry.rs` gives them a meaning.
+pub(crate) type Tick = u64;
+
+/// The deadline of what never expires. Even, because `entry.rs` keeps a flag in the lowest bit.
+pub(crate) const NEVER: Tick = u64::MAX - 1;
+
+/// The last moment a clock shows and the last finite deadline: there, all that can expire has.
+const LAST: Tick = NEVER - 2;
+
+/// Where a manual clock starts, in nanoseconds: any time that is not 0 or 1.
+const MANUAL_ORIGIN: Tick = 1_000_000_000;
+
+/// The longest lifetime a store keeps: 100 years of 365.25 days. Longer ones are cut to it.
+///
+/// A limit this far out only has to be finite and to leave room in 64 bits of nanoseconds.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(100 * 31_557_600);
+
+/// Returns a lifetime in nanoseconds, cut to [`MAX_LIFETIME`].
+pub(crate) fn ticks(lifetime: Duration) -> u64 {
+    u64::try_from(lifetime.min(MAX_LIFETIME).as_nanos()).unwrap_or(LAST)
+}
+
+/// Returns the deadline that lies `lifetime` nanoseconds after `now`.
+pub(crate) fn after(now: Tick, lifetime: u64) -> Tick {
+    now.saturating_add(lifetime).min(LAST)
+}
+
+/// Where a store takes the time from: the system's clock, or a [`ManualClock`] in tests.
+///
+/// # Examples
+///
+/// ```
+/// use cloakroom::{Clock, ManualClock, SessionStore};
+///
+/// let time = ManualClock::new();
+/// let store = SessionStore::<u32>::builder().clock(time.clone()).build()?;
+/// let other = SessionStore::<u32>::builder().clock(Clock::system()).build()?;
+/// # Ok::<(), cloakroom::BuildError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Manual(ManualClock),
+}
+
+impl Clock {
+    /// Returns the system's clock: monotonic, and the default of every store.
+    ///
+    /// On Linux and Android it advances in the kernel's tick, 1 to 10 ms, which costs a fifth of a
+    /// precise reading, and it counts the time that the machine was suspended. Elsewhere it is
+    /// [`std::time::Instant`], which counts suspension on some systems only. It never goes back.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    pub(crate) fn now(&self) -> Tick {
+        match &self.0 {
+            Source::System => system::now(),
+            Source::Manual(clock) => clock.now(),
+        }
+    }
+}
+
+impl From<ManualClock> for Clock {
+    fn from(clock: ManualClock) -> Self {
+        Self(Source::Manual(clock))
+    }
+}
+
+/// A clock that stands still until it is told to advance, so that no test has to sleep.
+///
+/// Clones share the time.
+///
+/// # Examples
+///
+/// ```
+/// use cloakroom::{ManualClock, SessionStore};
+/// use std::time::Duration;
+///
+/// let clock = ManualClock::new();
+/// let store = SessionStore::<u32>::builder()
+///     .ttl(Duration::from_secs(60))
+///     .clock(clock.clone())
+///     .build()?;
+/// let session = store.create_with(7);
+///
+/// clock.advance(Duration::from_secs(59));
+/// assert!(store.contains(session.id()));
+/// clock.advance(Duration::from_secs(1));
+/// assert!(!store.contains(session.id()));
+/// # Ok::<(), cloakroom::BuildError>(())
+/// ```
+#[derive(Clone)]
+pub struct ManualClock(Arc<AtomicU64>);
+
+impl ManualClock {
+    /// Returns a clock at its origin.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(MANUAL_ORIGIN)))
+    }
+
+    /// Moves the time on for every clone. A jump beyond 584 years stops there.
+    pub fn advance(&self, by: Duration) {
+        let by = u64::try_from(by.as_nanos()).unwrap_or(LAST);
+        let moved = |now: u64| Some(now.saturating_add(by).min(LAST));
+        // SeqCst on both sides: a test that advances on one thread and looks on another must not
+        // depend on how else the two are ordered.
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved);
+    }
+
+    /// Returns how far this clock has been advanced since it was made.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.now() - MANUAL_ORIGIN)
+    }
+
+    fn now(&self) -> Tick {
+        // Pairs with the update in `advance`.
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManualClock").field("elapsed", &self.elapsed()).finish()
+    }
+}
+
+/// The coarse monotonic clock, corrected for the time spent suspended.
+///
+/// `CLOCK_MONOTONIC_COARSE` is the cheapest clock there is, but stops during a suspend.
+/// `CLOCK_BOOTTIME` does not, but has no coarse form. So the difference of the two is kept, and
+/// measured again whenever the coarse clock has moved on by a tick.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod system {
+    use super::{LAST, Tick};
+    use rustix::time::{ClockId, clock_gettime};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// The coarse reading at which `SUSPENDED` was last measured.
+    static MEASURED_AT: AtomicU64 = AtomicU64::new(0);
+
+    /// Nanoseconds by which `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`. Only grows.
+    static SUSPENDED: AtomicU64 = AtomicU64::new(0);
+
+    #[inline]
+    pub(super) fn now() -> Tick {
+        let coarse = read(ClockId::MonotonicCoarse);
+        // Relaxed: at worst two threads measure the same difference.
+        if coarse != MEASURED_AT.load(Ordering::Relaxed) {
+            measure(coarse);
+        }
+        // Relaxed: the word stands alone, and `fetch_max` keeps it from going back.
+        coarse.saturating_add(SUSPENDED.load(Ordering::Relaxed)).min(LAST)
+    }
+
+    #[cold]
+    fn measure(coarse: Tick) {
+        // This order lets a pause between the two make the difference too small, never too large:
+        // too small mends itself at the next tick, too large would stay.
+        let boot = read(ClockId::Boottime);
+        let monotonic = read(ClockId::Monotonic);
+        // Both Relaxed: see `now`.
+        SUSPENDED.fetch_max(boot.saturating_sub(monotonic), Ordering::Relaxed);
+        MEASURED_AT.fetch_max(coarse, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn read(clock: ClockId) -> Tick {
+        let time = clock_gettime(clock);
+        (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod system {
+    use super::{LAST, MANUAL_ORIGIN, Tick};
+    use std::sync::OnceLock;
+    use std::time::Instant;
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub(super) fn now() -> Tick {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        let origin = ORIGIN.get_or_init(Instant::now);
+        let elapsed = u64::try_from(origin.elapsed().as_nanos()).unwrap_or(LAST);
+        MANUAL_ORIGIN.saturating_add(elapsed).min(LAST)
+    }
+}

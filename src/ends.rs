@@ -1,0 +1,217 @@
+//! Owns the end of a session: telling the listener, and dropping what the store let go.
+//!
+//! This is where user code runs (the listener, a value's `Drop`), so nothing here is ever called
+//! under a lock. A panic in user code is caught and counted: it came from somebody's session, not
+//! from the operation that happened to clear it away. User code that ends further sessions does not
+//! recurse: they queue, and the outermost delivery on the thread hands them on.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::entry::{Death, Entry, Record};
+use crate::id::SessionId;
+use crate::stats::{Event, Stats};
+use crate::sync::{Mutex, thread_local};
+
+/// Queued ends that one delivery hands on. A listener that ends a session for each end it hears of
+/// would otherwise never return; what is left waits for the next delivery.
+const QUEUED_PER_DELIVERY: usize = 1024;
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It was destroyed, by [`destroy`](crate::SessionStore::destroy) or
+    /// [`retain`](crate::SessionStore::retain).
+    Destroyed,
+    /// Its deadline passed.
+    Expired,
+    /// It made room for another at [`max_sessions`](crate::Builder::max_sessions).
+    Evicted,
+    /// Its id was replaced by [`rotate`](crate::SessionStore::rotate); the session lives on under
+    /// the new id.
+    Rotated,
+    /// The store was [cleared](crate::SessionStore::clear).
+    Cleared,
+}
+
+impl From<Death> for Cause {
+    fn from(death: Death) -> Self {
+        match death {
+            Death::Revoked => Self::Destroyed,
+            Death::Expired => Self::Expired,
+        }
+    }
+}
+
+impl Cause {
+    fn event(self) -> Event {
+        match self {
+            Self::Destroyed => Event::Destroyed,
+            Self::Expired => Event::Expired,
+            Self::Evicted => Event::Evicted,
+            Self::Rotated => Event::Rotated,
+            Self::Cleared => Event::Cleared,
+        }
+    }
+}
+
+/// The end of a session, as a listener sees it.
+///
+/// `Debug` shows neither the id nor the data.
+#[non_exhaustive]
+pub struct End<'a, T> {
+    /// The id that is now dead.
+    pub id: SessionId,
+    /// The data as it was last saved.
+    pub data: &'a T,
+    /// Why it ended.
+    pub cause: Cause,
+}
+
+impl<T> std::fmt::Debug for End<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("End")
+            .field("id", &self.id)
+            .field("cause", &self.cause)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a store calls with every end.
+pub(crate) type Listener<T> = Box<dyn Fn(End<'_, T>) + Send + Sync>;
+
+/// A session that has left the table.
+pub(crate) struct Ended<T> {
+    id: SessionId,
+    record: Arc<Record<T>>,
+    cause: Cause,
+}
+
+impl<T> Ended<T> {
+    pub(crate) fn new(id: SessionId, entry: Entry<T>, cause: Cause) -> Self {
+        Self { id, record: entry.into_record(), cause }
+    }
+}
+
+/// What the store has let go of and must still deal with.
+enum Leaving<T> {
+    Ended(Ended<T>),
+    Replaced(Arc<Record<T>>),
+}
+
+/// The store's listener, and the ends that wait for it.
+pub(crate) struct Ends<T> {
+    listener: Option<Listener<T>>,
+    queue: Mutex<VecDeque<Leaving<T>>>,
+}
+
+thread_local! {
+    /// The stores whose ends this thread is delivering, by address.
+    static DELIVERING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+impl<T> Ends<T> {
+    pub(crate) fn new(listener: Option<Listener<T>>) -> Self {
+        Self { listener, queue: Mutex::new(VecDeque::new()) }
+    }
+
+    /// Tells the listener of sessions that ended, and drops them. Counts each by its cause.
+    pub(crate) fn deliver(&self, stats: &Stats, ended: impl IntoIterator<Item = Ended<T>>) {
+        let counted = ended.into_iter().map(|ended| {
+            stats.count(ended.cause.event());
+            Leaving::Ended(ended)
+        });
+        self.let_go(stats, counted);
+    }
+
+    /// Drops a record that a commit replaced.
+    pub(crate) fn discard(&self, stats: &Stats, replaced: Arc<Record<T>>) {
+        self.let_go(stats, [Leaving::Replaced(replaced)]);
+    }
+
+    fn let_go(&self, stats: &Stats, leaving: impl IntoIterator<Item = Leaving<T>>) {
+        if self.listener.is_none() && !std::mem::needs_drop::<T>() {
+            // No user code is involved: this only frees memory.
+            leaving.into_iter().for_each(drop);
+            return;
+        }
+        let mut leaving = leaving.into_iter().peekable();
+        if leaving.peek().is_none() {
+            return;
+        }
+        let Some(_delivery) = Delivery::enter(std::ptr::from_ref(self).addr()) else {
+            // Collected first: the iterator is the caller's, and the queue is locked for the push.
+            let leaving: Vec<_> = leaving.collect();
+            self.queue().extend(leaving);
+            return;
+        };
+        leaving.for_each(|leaving| self.finish(stats, leaving));
+        for _ in 0..QUEUED_PER_DELIVERY {
+            let Some(queued) = self.pop() else { break };
+            self.finish(stats, queued);
+        }
+    }
+
+    fn pop(&self) -> Option<Leaving<T>> {
+        self.queue().pop_front()
+    }
+
+    fn queue(&self) -> impl std::ops::DerefMut<Target = VecDeque<Leaving<T>>> {
+        // No user code runs while it is locked, so it is never poisoned in the middle of a change.
+        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn finish(&self, stats: &Stats, leaving: Leaving<T>) {
+        let record = match leaving {
+            Leaving::Replaced(record) => record,
+            Leaving::Ended(Ended { id, record, cause }) => {
+                if let Some(listener) = &self.listener {
+                    let data = &record.value;
+                    contain(stats, || listener(End { id, data, cause }));
+                }
+                record
+            }
+        };
+        contain(stats, || drop(record));
+    }
+}
+
+/// Runs user code and keeps a panic from going further.
+fn contain(stats: &Stats, user_code: impl FnOnce()) {
+    // Unwind safety: the store was left consistent before user code began, and what the closure
+    // borrowed is not looked at again.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) {
+        stats.count(Event::Panicked);
+        // The payload's own `Drop` is user code too, and one panic is enough.
+        std::mem::forget(payload);
+    }
+}
+
+/// Marks a store's ends as being delivered on this thread.
+struct Delivery(usize);
+
+impl Delivery {
+    /// Returns `None` if they are being delivered already, further up the stack.
+    fn enter(store: usize) -> Option<Self> {
+        let entered = DELIVERING.try_with(|stores| {
+            let mut stores = stores.borrow_mut();
+            let new = !stores.contains(&store);
+            if new {
+                stores.push(store);
+            }
+            new
+        });
+        // A thread that is being torn down keeps no marks; it delivers at once.
+        entered.unwrap_or(true).then_some(Self(store))
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        // Fails only on a thread that is being torn down, which keeps no marks.
+        let _ = DELIVERING.try_with(|stores| stores.borrow_mut().retain(|store| *store != self.0));
+    }
+}

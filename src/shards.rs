@@ -1,0 +1,296 @@
+//! Owns the sharded table: a `DashMap`'s shards, opened through its raw API, and the few operations
+//! the store needs over one locked shard.
+//!
+//! The only file that names DashMap and the only one with `unsafe`. Who takes which lock, and when,
+//! is decided in `gate.rs`; what an entry means, in `entry.rs`. The models in `loom-tests/` put a
+//! stand-in with the same interface in this file's place. Runs no user code: nothing here drops a
+//! record while a lock is held, every entry that leaves the table is handed to the caller.
+#![allow(unsafe_code)]
+
+use std::ops::ControlFlow;
+
+use ahash::RandomState;
+use dashmap::{DashMap, RwLockReadGuard, RwLockWriteGuard, SharedValue};
+use hashbrown::raw::RawTable;
+
+use crate::entry::Entry;
+use crate::id::SessionId;
+use crate::sync::{AtomicU64, Ordering};
+
+type Bucket<T> = (SessionId, SharedValue<Entry<T>>);
+type Table<T> = RawTable<Bucket<T>>;
+
+// Two buckets to a cache line: a sweep reads deadlines one after the other.
+const _: () = assert!(size_of::<Bucket<[u64; 100]>>() == 32);
+
+/// A table at least this many times larger than its content is worth making smaller.
+const SPARSE: usize = 8;
+
+/// The most entries that are moved to make a table smaller under one lock: some 20 µs of work.
+const MOVABLE: usize = 1024;
+
+/// The smallest table worth making smaller, in buckets: 2 KiB.
+const SMALL: usize = 64;
+
+/// Where an id belongs: computed once for each operation.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) id: SessionId,
+    pub(crate) shard: usize,
+    hash: u64,
+}
+
+/// The sharded table.
+pub(crate) struct Shards<T> {
+    map: DashMap<SessionId, Entry<T>, RandomState>,
+    /// For each shard, how often its entries have moved to other buckets. Written under the
+    /// exclusive lock.
+    layouts: Box<[AtomicU64]>,
+}
+
+/// Where a look over a stretch of buckets ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretch {
+    /// Buckets looked at, full or not.
+    pub(crate) looked: usize,
+    /// The bucket to go on from, or `None` at the end of the table.
+    pub(crate) next: Option<usize>,
+}
+
+impl<T> Shards<T> {
+    /// `count` is a power of two and at least 2.
+    pub(crate) fn new(count: usize) -> Self {
+        Self {
+            map: DashMap::with_hasher_and_shard_amount(RandomState::new(), count),
+            layouts: (0..count).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.map.shards().len()
+    }
+
+    #[inline]
+    pub(crate) fn place(&self, id: SessionId) -> Place {
+        let hash = self.map.hasher().hash_one(id);
+        Place { id, shard: self.map.determine_shard(hash as usize), hash }
+    }
+
+    #[inline]
+    pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
+        Shared { table: self.map.shards()[shard].read(), layout: &self.layouts[shard] }
+    }
+
+    pub(crate) fn try_shared(&self, shard: usize) -> Option<Shared<'_, T>> {
+        let table = self.map.shards()[shard].try_read()?;
+        Some(Shared { table, layout: &self.layouts[shard] })
+    }
+
+    pub(crate) fn exclusive(&self, shard: usize) -> Exclusive<'_, T> {
+        self.own(shard, self.map.shards()[shard].write())
+    }
+
+    pub(crate) fn try_exclusive(&self, shard: usize) -> Option<Exclusive<'_, T>> {
+        Some(self.own(shard, self.map.shards()[shard].try_write()?))
+    }
+
+    fn own<'a>(
+        &'a self,
+        shard: usize,
+        table: RwLockWriteGuard<'a, Table<T>>,
+    ) -> Exclusive<'a, T> {
+        Exclusive { table, layout: &self.layouts[shard], hasher: self.map.hasher() }
+    }
+}
+
+/// A shard under its shared lock.
+pub(crate) struct Shared<'a, T> {
+    table: RwLockReadGuard<'a, Table<T>>,
+    layout: &'a AtomicU64,
+}
+
+impl<T> Shared<'_, T> {
+    #[inline]
+    pub(crate) fn find(&self, place: &Place) -> Option<&Entry<T>> {
+        let bucket = self.table.get(place.hash, |bucket| bucket.0 == place.id)?;
+        Some(bucket.1.get())
+    }
+
+    /// Changes whenever entries have moved to other buckets.
+    pub(crate) fn layout(&self) -> u64 {
+        // Relaxed: written under the exclusive lock, read under the shared one.
+        self.layout.load(Ordering::Relaxed)
+    }
+
+    /// Shows the entries in up to `most` buckets from `from` on, until told to stop.
+    pub(crate) fn look(
+        &self,
+        from: usize,
+        most: usize,
+        mut show: impl FnMut(SessionId, &Entry<T>) -> ControlFlow<()>,
+    ) -> Stretch {
+        let buckets = self.table.buckets();
+        let end = buckets.min(from.saturating_add(most));
+        let mut at = from;
+        while at < end {
+            let bucket = full_bucket(&self.table, at);
+            at += 1;
+            if bucket.is_some_and(|bucket| show(bucket.0, bucket.1.get()).is_break()) {
+                break;
+            }
+        }
+        Stretch { looked: at.saturating_sub(from), next: (at < buckets).then_some(at) }
+    }
+
+    /// Shows the entries in up to `most` buckets, each once, beginning anywhere and going round, until
+    /// told to stop. Returns at how many buckets it looked.
+    pub(crate) fn look_around(
+        &self,
+        seed: usize,
+        most: usize,
+        mut show: impl FnMut(SessionId, &Entry<T>) -> ControlFlow<()>,
+    ) -> usize {
+        let buckets = self.table.buckets();
+        let most = most.min(buckets);
+        for looked in 0..most {
+            let bucket = full_bucket(&self.table, seed.wrapping_add(looked) % buckets);
+            if bucket.is_some_and(|bucket| show(bucket.0, bucket.1.get()).is_break()) {
+                return looked + 1;
+            }
+        }
+        most
+    }
+}
+
+/// Returns the entry in bucket `index`, or `None` if the bucket is empty.
+fn full_bucket<T>(table: &Table<T>, index: usize) -> Option<&Bucket<T>> {
+    if index >= table.buckets() {
+        return None;
+    }
+    // SAFETY: `is_bucket_full` asks for an index below the number of buckets, which was just
+    // compared; the table cannot change in between, because it is borrowed.
+    if !unsafe { table.is_bucket_full(index) } {
+        return None;
+    }
+    // SAFETY: `bucket` asks for the same. A full bucket's table is allocated: the shared static of
+    // an unallocated table holds one bucket, which is never full.
+    let bucket = unsafe { table.bucket(index) };
+    // SAFETY: the bucket is full, so it holds an initialized value, and the reference lives no
+    // longer than the borrow of the table, during which nothing moves or removes it.
+    Some(unsafe { bucket.as_ref() })
+}
+
+/// A shard under its exclusive lock.
+pub(crate) struct Exclusive<'a, T> {
+    table: RwLockWriteGuard<'a, Table<T>>,
+    layout: &'a AtomicU64,
+    hasher: &'a RandomState,
+}
+
+/// A table that has left its shard: freed by dropping it, outside the lock.
+pub(crate) struct Spent<T>(Table<T>);
+
+impl<T> Spent<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (SessionId, Entry<T>)> {
+        self.0.into_iter().map(|(id, entry)| (id, entry.into_inner()))
+    }
+}
+
+impl<T> Exclusive<'_, T> {
+    pub(crate) fn find(&mut self, place: &Place) -> Option<&mut Entry<T>> {
+        let bucket = self.table.get_mut(place.hash, |bucket| bucket.0 == place.id)?;
+        Some(bucket.1.get_mut())
+    }
+
+    /// Puts in an entry under an id that is not in the table.
+    ///
+    /// Usually constant; proportional to the shard when its table has to grow.
+    pub(crate) fn insert(&mut self, place: &Place, entry: Entry<T>) {
+        let hasher = self.hasher;
+        if self.table.len() == self.table.capacity() {
+            self.moved();
+            self.table.reserve(1, |bucket| hasher.hash_one(bucket.0));
+        }
+        let bucket = (place.id, SharedValue::new(entry));
+        self.table.insert(place.hash, bucket, |bucket| hasher.hash_one(bucket.0));
+    }
+
+    pub(crate) fn remove(&mut self, place: &Place) -> Option<Entry<T>> {
+        let bucket = self.table.remove_entry(place.hash, |bucket| bucket.0 == place.id)?;
+        Some(bucket.1.into_inner())
+    }
+
+    /// Takes the entries that `pick` chooses out of up to `most` buckets from `from` on, until
+    /// `take` says stop.
+    pub(crate) fn take(
+        &mut self,
+        from: usize,
+        most: usize,
+        mut pick: impl FnMut(&Entry<T>) -> bool,
+        mut take: impl FnMut(SessionId, Entry<T>) -> ControlFlow<()>,
+    ) -> Stretch {
+        let buckets = self.table.buckets();
+        let end = buckets.min(from.saturating_add(most));
+        let mut at = from;
+        while at < end {
+            let chosen = full_bucket(&self.table, at).is_some_and(|bucket| pick(bucket.1.get()));
+            at += 1;
+            if chosen {
+                let (id, entry) = self.take_bucket(at - 1);
+                if take(id, entry).is_break() {
+                    break;
+                }
+            }
+        }
+        Stretch { looked: at.saturating_sub(from), next: (at < buckets).then_some(at) }
+    }
+
+    /// The bucket at `index` is full.
+    fn take_bucket(&mut self, index: usize) -> (SessionId, Entry<T>) {
+        assert!(full_bucket(&self.table, index).is_some(), "only a full bucket can be taken");
+        // SAFETY: the assertion shows that the index is in bounds and the table allocated.
+        let bucket = unsafe { self.table.bucket(index) };
+        // SAFETY: the bucket is full and of this table, which is borrowed mutably, so that no
+        // reference to its value is left; `remove` moves the value out and marks the bucket empty,
+        // so that it is dropped once.
+        let ((id, entry), _) = unsafe { self.table.remove(bucket) };
+        (id, entry.into_inner())
+    }
+
+    /// See [`Shared::layout`].
+    pub(crate) fn layout(&self) -> u64 {
+        // Relaxed: under the exclusive lock.
+        self.layout.load(Ordering::Relaxed)
+    }
+
+    /// Empties the shard at one stroke.
+    pub(crate) fn take_all(&mut self) -> Spent<T> {
+        self.moved();
+        Spent(std::mem::take(&mut *self.table))
+    }
+
+    /// Moves the entries to a smaller table if they are few in a large one, and returns the old
+    /// table.
+    pub(crate) fn shrink_if_sparse(&mut self) -> Option<Spent<T>> {
+        let (len, buckets) = (self.table.len(), self.table.buckets());
+        if buckets <= SMALL || len > MOVABLE || len > buckets / SPARSE {
+            return None;
+        }
+        self.moved();
+        let hasher = self.hasher;
+        let mut small = Table::with_capacity(len * 2);
+        for bucket in self.table.drain() {
+            small.insert(hasher.hash_one(bucket.0), bucket, |bucket| hasher.hash_one(bucket.0));
+        }
+        Some(Spent(std::mem::replace(&mut *self.table, small)))
+    }
+
+    fn moved(&self) {
+        // Relaxed: under the exclusive lock; see `Shared::layout`.
+        self.layout.fetch_add(1, Ordering::Relaxed);
+    }
+}

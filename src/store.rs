@@ -1,0 +1,455 @@
+//! Owns [`SessionStore`]: what the clock, the ids, the shards and the sweep make together.
+//!
+//! Each operation reads the clock once, hashes once, locks one shard once, and runs user code only
+//! after the lock is released. Creating, loading and destroying are here; changes of data in
+//! `store/commit.rs`, of lifetimes and ids in `store/lifetime.rs`, walks in `store/walk.rs`.
+
+mod commit;
+mod lifetime;
+mod walk;
+
+pub use lifetime::Expiry;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::attributes::Attributes;
+use crate::builder::{Builder, Config};
+use crate::capacity::{Capacity, Slot};
+use crate::clock::{Clock, Tick};
+use crate::ends::{Cause, Ended, Ends};
+use crate::entry::{Entry, Policy, Record};
+use crate::error::{CreateError, Rejected};
+use crate::gate::Gate;
+use crate::id::mint::Mint;
+use crate::id::sealed::Named;
+use crate::id::{AsSessionId, SessionId};
+use crate::session::Session;
+use crate::shards::{Exclusive, Place};
+use crate::stats::{Event, Stats};
+use crate::sweep::{Batch, Sweep};
+use crate::sync::{AtomicBool, Ordering};
+
+/// A sharded, concurrent store of sessions, shared by all its clones.
+///
+/// Cloning costs one reference count. All methods take `&self`, none is `async`, and none blocks for
+/// longer than a bounded piece of work on one shard.
+///
+/// # Locking
+///
+/// `load`, `peek`, `touch`, `contains` and `expires_in` take one shard's shared lock for one probe;
+/// whatever changes the table takes one shard's exclusive lock, and `rotate` two. No lock is held
+/// while a closure, a listener or a `Clone` or `Drop` of `T` runs, so any of them may call the store.
+///
+/// # Examples
+///
+/// ```
+/// use cloakroom::SessionStore;
+///
+/// let store = SessionStore::new(3600);
+/// let mut session = store.create();
+/// session.set("user_id", "42");
+/// store.save(&session);
+///
+/// let loaded = store.load(session.id()).ok_or("no such session")?;
+/// assert_eq!(loaded.get("user_id"), Some("42"));
+/// assert!(store.destroy(session.id()));
+/// # Ok::<(), &str>(())
+/// ```
+pub struct SessionStore<T = Attributes> {
+    inner: Arc<Inner<T>>,
+}
+
+struct Inner<T> {
+    policy: Policy,
+    clock: Clock,
+    mint: Mint,
+    gate: Gate<T>,
+    sweep: Sweep,
+    capacity: Capacity,
+    ends: Ends<T>,
+    stats: Stats,
+    /// Whether any session was created under a caller's text. Until then, a text that is not the
+    /// form of an id is a miss without a digest or a lock.
+    foreign_ids: AtomicBool,
+}
+
+impl SessionStore<Attributes> {
+    /// Returns a store whose sessions end `ttl_secs` seconds after they were created.
+    ///
+    /// With `ttl_secs` 0 its sessions have expired as soon as they are created; the
+    /// [`builder`](Self::builder) rejects that. More than [`MAX_LIFETIME`](crate::MAX_LIFETIME) is
+    /// cut to it.
+    #[must_use]
+    pub fn new(ttl_secs: u64) -> Self {
+        Self::from_config(Config::with_ttl(Duration::from_secs(ttl_secs)))
+    }
+}
+
+impl<T> SessionStore<T> {
+    /// Returns a builder with all settings at their defaults.
+    pub fn builder() -> Builder<T> {
+        Builder::new()
+    }
+
+    pub(crate) fn from_config(config: Config<T>) -> Self {
+        let policy = config.policy;
+        let shortest = policy.idle.into_iter().chain(policy.ttl).min();
+        let inner = Inner {
+            policy,
+            clock: config.clock,
+            mint: config.mint,
+            gate: Gate::new(config.shards),
+            sweep: Sweep::new(config.shards, config.sweep_budget, shortest),
+            capacity: Capacity::new(config.max_sessions, config.on_full),
+            ends: Ends::new(config.listener),
+            stats: Stats::new(),
+            foreign_ids: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Creates a session with the default data, and stores it.
+    ///
+    /// If the store is full and nothing may be evicted, the session is returned but not stored, and
+    /// counted in [`StoreStats::creates_refused`](crate::StoreStats::creates_refused);
+    /// [`try_create`](Self::try_create) tells.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no randomness for the id. `try_create` returns that as an error.
+    pub fn create(&self) -> Session<T>
+    where
+        T: Default,
+    {
+        self.create_with(T::default())
+    }
+
+    /// Creates a session with the given data, and stores it, like [`create`](Self::create).
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no randomness for the id.
+    pub fn create_with(&self, data: T) -> Session<T> {
+        match self.inner.create(data) {
+            Ok(session) => session,
+            Err(Rejected { value, error }) => self.inner.unstored(value, error),
+        }
+    }
+
+    /// Creates a session with the default data under a caller's id, any text, and stores it.
+    ///
+    /// An id that is taken by a live session is not handed out again: the session then gets a new
+    /// one of its own, which [`Session::id`] tells. Use
+    /// [`try_create_with_id`](Self::try_create_with_id) to be told instead. A full store is treated
+    /// as by [`create`](Self::create).
+    ///
+    /// # Security
+    ///
+    /// The session is as hard to guess as the text is. The store keeps only the text's digest
+    /// (SHA-256, cut to 128 bits), unless the text is an id's canonical form; the session's
+    /// [`id`](Session::id) is that digest, and finds it too. Once any foreign id exists, each lookup
+    /// of a text that is not an id's form costs a digest.
+    ///
+    /// # Panics
+    ///
+    /// If the id is taken and the operating system has no randomness for another.
+    pub fn create_with_id(&self, id: String) -> Session<T>
+    where
+        T: Default,
+    {
+        match self.try_create_with_id(id, T::default()) {
+            Ok(session) => session,
+            Err(Rejected { value, error: CreateError::Taken }) => self.create_with(value),
+            Err(Rejected { value, error }) => self.inner.unstored(value, error),
+        }
+    }
+
+    /// Creates a session with the default data, and stores it, or says why not.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::AtCapacity`] if the store is full and nothing may be evicted;
+    /// [`CreateError::Entropy`] if there is no randomness for the id.
+    pub fn try_create(&self) -> Result<Session<T>, CreateError>
+    where
+        T: Default,
+    {
+        self.try_create_with(T::default()).map_err(|rejected| rejected.error)
+    }
+
+    /// Creates a session with the given data, and stores it, or returns the data with the reason.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_create`](Self::try_create).
+    pub fn try_create_with(&self, data: T) -> Result<Session<T>, Rejected<T>> {
+        self.inner.create(data)
+    }
+
+    /// Creates a session with the given data under a caller's id, and stores it, or returns the data
+    /// with the reason. See [`create_with_id`](Self::create_with_id).
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::Taken`] if a live session has the id; [`CreateError::AtCapacity`] if the store
+    /// is full and nothing may be evicted.
+    pub fn try_create_with_id(
+        &self,
+        id: impl AsSessionId,
+        data: T,
+    ) -> Result<Session<T>, Rejected<T>> {
+        let named = id.named();
+        if matches!(named, Named::Foreign(_)) {
+            // Release: pairs with the Acquire in `Inner::resolve`; set before the session is there.
+            self.inner.foreign_ids.store(true, Ordering::Release);
+        }
+        self.inner.create_as(named.id(), data)
+    }
+
+    /// Returns a session, or `None` if there is no live one of this id.
+    ///
+    /// # Expiry
+    ///
+    /// Counts as activity: with an idle timeout the session's deadline moves. An expired session is
+    /// never returned, swept or not.
+    ///
+    /// # Locking
+    ///
+    /// The shard's shared lock, for one probe. Allocates nothing. A text that is not the form of an
+    /// id takes no lock.
+    ///
+    /// # Security
+    ///
+    /// Unknown, ended and malformed ids are the same `None`.
+    pub fn load(&self, id: impl AsSessionId) -> Option<Session<T>> {
+        self.inner.view(id.named(), self.inner.policy.idle)
+    }
+
+    /// Returns a session without counting as activity: for looking at other people's sessions.
+    pub fn peek(&self, id: impl AsSessionId) -> Option<Session<T>> {
+        self.inner.view(id.named(), None)
+    }
+
+    /// Tells whether there is a live session of this id. Does not count as activity.
+    #[must_use]
+    pub fn contains(&self, id: impl AsSessionId) -> bool {
+        self.inner.check(id.named(), Entry::is_live)
+    }
+
+    /// Ends a session. Returns `true` if it was live; of several calls at once, for exactly one.
+    ///
+    /// # Locking
+    ///
+    /// The session is dead, for everyone, as soon as the shard's shared lock was had. Its removal
+    /// from the table, for which the exclusive lock is needed, follows before the call returns.
+    pub fn destroy(&self, id: impl AsSessionId) -> bool {
+        self.inner.destroy(id.named())
+    }
+
+    /// Returns how many sessions are stored, expired ones that are not yet swept included.
+    ///
+    /// One atomic load.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inner.capacity.held()
+    }
+
+    /// Tells whether no session is stored, not even an expired one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Inner<T> {
+    /// Returns the id that a name stands for, or `None` if no session can have it.
+    #[inline]
+    fn resolve(&self, named: Named<'_>) -> Option<SessionId> {
+        match named {
+            Named::Id(id) => Some(id),
+            // Acquire: pairs with the Release in `try_create_with_id`.
+            Named::Foreign(_) => self.foreign_ids.load(Ordering::Acquire).then(|| named.id()),
+        }
+    }
+
+    fn view(&self, named: Named<'_>, idle: Option<u64>) -> Option<Session<T>> {
+        let Some(id) = self.resolve(named) else {
+            self.stats.count(Event::Missed);
+            return None;
+        };
+        let now = self.clock.now();
+        let show = |entry: &Entry<T>| entry.touch(now, idle).then(|| Arc::clone(entry.record()));
+        let record = self.gate.read(&self.gate.place(id), show).flatten();
+        self.stats.count(if record.is_some() { Event::Loaded } else { Event::Missed });
+        self.tend(now);
+        record.map(|record| Session::new(id, record))
+    }
+
+    /// Asks one question about an entry, if it is there.
+    fn check(&self, named: Named<'_>, ask: impl FnOnce(&Entry<T>, Tick) -> bool) -> bool {
+        let Some(id) = self.resolve(named) else { return false };
+        let now = self.clock.now();
+        let answer = self.gate.read(&self.gate.place(id), |entry| ask(entry, now));
+        self.tend(now);
+        answer.unwrap_or(false)
+    }
+
+    fn create(&self, data: T) -> Result<Session<T>, Rejected<T>> {
+        let mut value = data;
+        loop {
+            let id = match self.mint.draw() {
+                Ok(id) => id,
+                Err(error) => return Err(Rejected { value, error: error.into() }),
+            };
+            match self.create_as(id, value) {
+                // A taken id is redrawn.
+                Err(Rejected { value: back, error: CreateError::Taken }) => value = back,
+                created => return created,
+            }
+        }
+    }
+
+    fn create_as(&self, id: SessionId, data: T) -> Result<Session<T>, Rejected<T>> {
+        let now = self.clock.now();
+        let mut ended = Vec::new();
+        let slot = self.capacity.reserve();
+        let slot = slot.or_else(|| self.capacity.make_room(&self.gate, id, now, &mut ended));
+        let created = match slot {
+            Some(slot) => self.insert(id, data, slot, now, &mut ended),
+            None => {
+                self.stats.count(Event::Refused);
+                let error = CreateError::AtCapacity { max_sessions: self.capacity.max() };
+                Err(Rejected { value: data, error })
+            }
+        };
+        self.ends.deliver(&self.stats, ended);
+        self.tend(now);
+        created
+    }
+
+    /// Stores a new session unless its id is taken, and looks a few buckets ahead for the dead.
+    fn insert(
+        &self,
+        id: SessionId,
+        data: T,
+        slot: Slot<'_>,
+        now: Tick,
+        ended: &mut Vec<Ended<T>>,
+    ) -> Result<Session<T>, Rejected<T>> {
+        let (deadline, terms) = self.policy.start(now);
+        let record = Record::with_terms(data, terms);
+        let entry = Entry::new(deadline, Arc::clone(&record));
+        let place = self.gate.place(id);
+        let mut shard = self.gate.exclusive(place.shard);
+        if shard.find(&place).is_some_and(|entry| entry.is_live(now)) {
+            drop(shard);
+            drop(entry);
+            let Some(record) = Arc::into_inner(record) else { unreachable!("it was not stored") };
+            return Err(Rejected { value: record.value, error: CreateError::Taken });
+        }
+        let before = ended.len();
+        self.take_dead(&mut shard, &place, now, ended);
+        self.sweep.look_ahead(&mut shard, place.shard, now, ended);
+        shard.insert(&place, entry);
+        drop(shard);
+        slot.keep();
+        self.count_swept(ended.len() - before);
+        self.stats.count(Event::Created);
+        Ok(Session::new(id, record))
+    }
+
+    /// Makes the session that [`SessionStore::create`] promises where none could be stored.
+    fn unstored(&self, data: T, error: CreateError) -> Session<T> {
+        let id = match error {
+            CreateError::Entropy(error) => Err(error),
+            _ => self.mint.draw(),
+        };
+        match id {
+            Ok(id) => Session::new(id, Record::fresh(data)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Takes the session at a place out of its locked shard, if it is there and dead.
+    fn take_dead(
+        &self,
+        shard: &mut Exclusive<'_, T>,
+        place: &Place,
+        now: Tick,
+        ended: &mut Vec<Ended<T>>,
+    ) {
+        let Some(death) = shard.find(place).and_then(|entry| entry.death(now)) else { return };
+        if let Some(entry) = shard.remove(place) {
+            ended.push(Ended::new(place.id, entry, Cause::from(death)));
+        }
+    }
+
+    fn destroy(&self, named: Named<'_>) -> bool {
+        let Some(id) = self.resolve(named) else { return false };
+        let now = self.clock.now();
+        let place = self.gate.place(id);
+        // Dead first, which needs the shared lock only; then out of the table. Whoever takes a dead
+        // entry out tells of its end, so it does not matter if somebody else is faster.
+        let revoked = self.gate.read(&place, |entry| entry.revoke(now)).unwrap_or(false);
+        if revoked {
+            let mut ended = Vec::new();
+            self.take_dead(&mut self.gate.exclusive(place.shard), &place, now, &mut ended);
+            self.capacity.release(ended.len());
+            self.ends.deliver(&self.stats, ended);
+        }
+        self.tend(now);
+        revoked
+    }
+
+    /// Runs a slice of the sweep if one is due.
+    #[inline]
+    fn tend(&self, now: Tick) {
+        if self.sweep.is_due(now) {
+            self.sweep_slice(now);
+        }
+    }
+
+    #[cold]
+    fn sweep_slice(&self, now: Tick) {
+        let mut batch = Batch::new();
+        self.sweep.slice(&self.gate, self.capacity.held(), now, &mut batch);
+        self.settle(batch);
+    }
+
+    /// Deals with what a slice has removed, outside every lock.
+    fn settle(&self, batch: Batch<T>) {
+        self.count_swept(batch.len());
+        self.ends.deliver(&self.stats, batch.into_ended());
+    }
+
+    fn count_swept(&self, swept: usize) {
+        if swept > 0 {
+            self.capacity.release(swept);
+            self.stats.add(Event::Swept, swept as u64);
+        }
+    }
+}
+
+impl<T> Clone for SessionStore<T> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<T> Default for SessionStore<T> {
+    /// Returns an unbounded store whose sessions never expire: see [`Builder`].
+    fn default() -> Self {
+        Self::from_config(Builder::new().into_config())
+    }
+}
+
+impl<T> fmt::Debug for SessionStore<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionStore")
+            .field("len", &self.len())
+            .field("shards", &self.inner.gate.count())
+            .finish_non_exhaustive()
+    }
+}

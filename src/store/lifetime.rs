@@ -1,0 +1,201 @@
+//! Owns how long a session lives and under which id: touch, expiry, rotation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Inner, SessionStore};
+use crate::clock::{NEVER, Tick, after, ticks};
+use crate::ends::{Cause, Ended};
+use crate::entry::{Entry, Terms};
+use crate::error::RotateError;
+use crate::id::{AsSessionId, SessionId};
+use crate::session::Session;
+
+/// When one session is to end, whatever the store's settings say: for
+/// [`set_expiry`](SessionStore::set_expiry).
+///
+/// A [`Duration`] converts into [`Expiry::After`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expiry {
+    /// This long from now, used or not: the idle timeout no longer applies. Zero is at once; more
+    /// than [`MAX_LIFETIME`](crate::MAX_LIFETIME) is cut to it.
+    After(Duration),
+    /// Never, used or not.
+    Never,
+    /// As the store's settings say for a session created now.
+    Policy,
+}
+
+impl From<Duration> for Expiry {
+    fn from(lifetime: Duration) -> Self {
+        Self::After(lifetime)
+    }
+}
+
+impl<T> SessionStore<T> {
+    /// Counts as activity: with an idle timeout, moves the session's deadline. Returns `true` if the
+    /// session is live.
+    ///
+    /// # Expiry
+    ///
+    /// Never revives an expired session, never makes a deadline earlier, never moves it beyond the
+    /// absolute limit.
+    ///
+    /// # Locking
+    ///
+    /// The shard's shared lock.
+    pub fn touch(&self, id: impl AsSessionId) -> bool {
+        let idle = self.inner.policy.idle;
+        self.inner.check(id.named(), |entry, now| entry.touch(now, idle))
+    }
+
+    /// Returns how long a session will live if it is not used, or `None` if there is no live one of
+    /// this id. [`Duration::MAX`] stands for a session that never expires.
+    ///
+    /// Does not count as activity.
+    #[must_use]
+    pub fn expires_in(&self, id: impl AsSessionId) -> Option<Duration> {
+        let mut left = None;
+        self.inner.check(id.named(), |entry, now| {
+            let live = entry.is_live(now);
+            left = live.then(|| match entry.deadline() {
+                NEVER => Duration::MAX,
+                deadline => Duration::from_nanos(deadline.saturating_sub(now)),
+            });
+            live
+        });
+        left
+    }
+
+    /// Sets when a live session ends, instead of what the store's settings say. Returns `false`, and
+    /// changes nothing, if there is no live one of this id.
+    ///
+    /// Holds for the rest of the session's life, through saves and rotations, until it is set again.
+    ///
+    /// # Locking
+    ///
+    /// The shard's exclusive lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::SessionStore;
+    /// use std::time::Duration;
+    ///
+    /// let store = SessionStore::new(3600);
+    /// let session = store.create();
+    /// store.set_expiry(session.id(), Duration::from_secs(7 * 24 * 60 * 60));
+    /// assert!(store.expires_in(session.id()) > Some(Duration::from_secs(3600)));
+    /// ```
+    pub fn set_expiry(&self, id: impl AsSessionId, expiry: impl Into<Expiry>) -> bool {
+        let expiry = expiry.into();
+        let Some(id) = self.inner.resolve(id.named()) else { return false };
+        let now = self.inner.clock.now();
+        let (deadline, terms) = self.inner.terms_of(expiry, now);
+        let place = self.inner.gate.place(id);
+        let mut shard = self.inner.gate.exclusive(place.shard);
+        let live = match shard.find(&place) {
+            Some(entry) if entry.is_live(now) => {
+                entry.set_terms(deadline, terms);
+                true
+            }
+            _ => false,
+        };
+        drop(shard);
+        if let (true, Expiry::After(lifetime)) = (live, expiry) {
+            self.inner.sweep.hasten(ticks(lifetime));
+        }
+        self.inner.tend(now);
+        live
+    }
+
+    /// Gives a session a new id. Returns `true` if it did; `false`, and changes nothing, if the
+    /// session has ended.
+    ///
+    /// The old id is dead at the instant the new one lives, for every other request: never both,
+    /// never neither. Stored data, saves of others included, and lifetime go with it; unsaved
+    /// changes stay in the handle.
+    ///
+    /// # Security
+    ///
+    /// Call it whenever a visitor signs in or gains rights, so that an id known before is worth
+    /// nothing after (session fixation; ASVS 5.0 7.2.4).
+    ///
+    /// # Expiry
+    ///
+    /// Counts as activity. The absolute limit stays what it was.
+    ///
+    /// # Locking
+    ///
+    /// The exclusive locks of the shards of both ids, taken in the order of the shards.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no randomness for the id. [`try_rotate`](Self::try_rotate)
+    /// returns that as an error.
+    pub fn rotate(&self, session: &mut Session<T>) -> bool {
+        match self.try_rotate(session) {
+            Ok(()) => true,
+            Err(RotateError::Gone) => false,
+            Err(RotateError::Entropy(error)) => panic!("{error}"),
+        }
+    }
+
+    /// Gives a session a new id, like [`rotate`](Self::rotate), or says why not.
+    ///
+    /// # Errors
+    ///
+    /// [`RotateError::Gone`] if the session has ended; [`RotateError::Entropy`] if there is no
+    /// randomness for the id.
+    pub fn try_rotate(&self, session: &mut Session<T>) -> Result<(), RotateError> {
+        let new = loop {
+            let new = self.inner.mint.draw()?;
+            match self.inner.rotate(*session.id(), new) {
+                Rotated::Yes => break new,
+                Rotated::Taken => {}
+                Rotated::Gone => return Err(RotateError::Gone),
+            }
+        };
+        session.set_id(new);
+        Ok(())
+    }
+}
+
+enum Rotated {
+    Yes,
+    /// The new id is in the table already.
+    Taken,
+    Gone,
+}
+
+impl<T> Inner<T> {
+    fn terms_of(&self, expiry: Expiry, now: Tick) -> (Tick, Terms) {
+        let limit = match expiry {
+            Expiry::After(lifetime) => after(now, ticks(lifetime)),
+            Expiry::Never => NEVER,
+            Expiry::Policy => return self.policy.start(now),
+        };
+        (limit, Terms { limit, slides: false })
+    }
+
+    fn rotate(&self, old: SessionId, new: SessionId) -> Rotated {
+        let now = self.clock.now();
+        let (from, to) = (self.gate.place(old), self.gate.place(new));
+        let mut pair = self.gate.exclusive_pair(&from, &to);
+        if pair.shard_of(&to).find(&to).is_some() {
+            return Rotated::Taken;
+        }
+        let shard = pair.shard_of(&from);
+        let live = shard.find(&from).is_some_and(|entry| entry.touch(now, self.policy.idle));
+        let Some(entry) = live.then(|| shard.remove(&from)).flatten() else {
+            return Rotated::Gone;
+        };
+        let moved = Entry::new(entry.deadline(), Arc::clone(entry.record()));
+        pair.shard_of(&to).insert(&to, moved);
+        drop(pair);
+        self.ends.deliver(&self.stats, [Ended::new(old, entry, Cause::Rotated)]);
+        self.tend(now);
+        Rotated::Yes
+    }
+}

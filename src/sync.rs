@@ -1,0 +1,46 @@
+//! Owns the choice between the real primitives and loom's.
+//!
+//! Everything whose interleavings matter takes its atomics, its back-off and its thread-locals from
+//! here, so that the models in `loom-tests/` run the real source. `cloakroom_loom` is set by that
+//! package alone: a bare `--cfg loom` would change other crates too.
+
+#[cfg(not(cloakroom_loom))]
+pub(crate) use self::real::*;
+
+#[cfg(cloakroom_loom)]
+pub(crate) use self::model::*;
+
+pub(crate) use std::sync::atomic::Ordering;
+
+#[cfg(not(cloakroom_loom))]
+mod real {
+    pub(crate) use crossbeam_utils::Backoff;
+    pub(crate) use std::sync::Mutex;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+    pub(crate) use std::thread_local;
+}
+
+#[cfg(cloakroom_loom)]
+mod model {
+    pub(crate) use loom::sync::Mutex;
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+    pub(crate) use loom::thread_local;
+
+    /// Yields twice and is then completed, which is all a model can tell of a back-off.
+    pub(crate) struct Backoff(std::cell::Cell<u32>);
+
+    impl Backoff {
+        pub(crate) fn new() -> Self {
+            Self(std::cell::Cell::new(0))
+        }
+
+        pub(crate) fn snooze(&self) {
+            self.0.set(self.0.get() + 1);
+            loom::thread::yield_now();
+        }
+
+        pub(crate) fn is_completed(&self) -> bool {
+            self.0.get() >= 2
+        }
+    }
+}
