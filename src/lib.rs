@@ -1,4 +1,65 @@
-//! TODO docs
+//! A sharded, concurrent, in-process session store with idle and absolute expiry.
+//!
+//! It is not a cache (it never drops a live session unless you set a bound), not a web framework (it
+//! takes and gives ids; the cookie is yours, see the feature `cookie`), and not a database (sessions
+//! end with the process).
+//!
+//! ```
+//! use cloakroom::SessionStore;
+//! use std::time::Duration;
+//!
+//! #[derive(Clone, Default)]
+//! struct Visitor { user: Option<u64>, cart: Vec<u32> }
+//!
+//! let store = SessionStore::<Visitor>::builder()
+//!     .ttl(Duration::from_secs(12 * 60 * 60))
+//!     .idle_timeout(Duration::from_secs(30 * 60))
+//!     .build()?;
+//! let mut session = store.create();
+//! session.user = Some(42);
+//! store.rotate(&mut session);
+//! store.try_save(&mut session)?;
+//! let found = store.load(session.id()).ok_or("the session has ended")?;
+//! assert_eq!(found.user, Some(42));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! * **Cheap to share.** A [`SessionStore`] is one reference count; clones share the sessions.
+//! * **Cheap to load.** A load that hits allocates nothing and takes no exclusive lock: it shares one
+//!   shard's lock for one probe. A [`Session`] is a snapshot, never a guard, so it may be held across
+//!   an `.await`.
+//! * **Expired is gone.** An expired session is invisible at once, swept or not.
+//! * **Nothing comes back.** Only `create` and its kin create: a save that races a logout loses.
+//! * **No lost updates** where you ask for it: [`try_save`](SessionStore::try_save) reports the
+//!   conflict, [`update`](SessionStore::update) applies every change.
+//! * **Sweeping never stops the world.** No thread, no timer, no lock on the whole map: each operation
+//!   does a bounded bit, and garbage stays bounded, with or without reads.
+//! * **Bounded is bounded.** [`max_sessions`](Builder::max_sessions) is never exceeded.
+//! * **Your code never runs under a lock.** Closures, listeners, `Clone` and `Drop` may call the store,
+//!   and may panic.
+//!
+//! What is lock-free and what is not: sliding and ending a deadline, counting, drawing an id, reading
+//! the clock and `len` are. A load holds its shard's lock, shared, for one probe; whatever changes the
+//! table holds it exclusively, for a probe and at times the growth of that shard's table. Nothing ever
+//! waits for the whole map.
+//!
+//! # Security
+//!
+//! Ids are 128 bits straight from the operating system. They do not appear in `Debug`, in errors or in
+//! anything the crate prints; neither does the data. Unknown, ended and malformed ids are one and the
+//! same miss. Call [`rotate`](SessionStore::rotate) at every sign-in.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `cookie` | no | the session cookie, its removal, and reading the id back, on the `cookie` crate |
+//!
+//! # Minimum supported Rust version
+//!
+//! 1.85. A change of it is a minor release.
 
 mod attributes;
 mod builder;
