@@ -7,7 +7,7 @@
 
 use crate::entry::Entry;
 use crate::id::SessionId;
-use crate::shards::{Exclusive, Place, Shared, Shards};
+use crate::shards::{Exclusive, Place, Shards, Shared};
 use crate::sync::{AtomicU32, Backoff, Ordering};
 
 /// The shards behind their gates.
@@ -21,7 +21,10 @@ pub(crate) struct Gate<T> {
 impl<T> Gate<T> {
     pub(crate) fn new(shards: usize) -> Self {
         let waiting = (0..shards).map(|_| AtomicU32::new(0)).collect();
-        Self { shards: Shards::new(shards), waiting }
+        Self {
+            shards: Shards::new(shards),
+            waiting,
+        }
     }
 
     /// Returns the number of shards, a power of two.
@@ -81,7 +84,11 @@ impl<T> Gate<T> {
     pub(crate) fn exclusive_pair(&self, a: &Place, b: &Place) -> Pair<'_, T> {
         let low = self.exclusive(a.shard.min(b.shard));
         let high = (a.shard != b.shard).then(|| self.exclusive(a.shard.max(b.shard)));
-        Pair { low, high, low_shard: a.shard.min(b.shard) }
+        Pair {
+            low,
+            high,
+            low_shard: a.shard.min(b.shard),
+        }
     }
 }
 

@@ -67,7 +67,11 @@ impl SessionId {
         let mut text = [0; TOKEN_LEN];
         for (i, byte) in text.iter_mut().enumerate() {
             // 21 characters of 6 bits each, then the 2 bits that are left, at the top of the last.
-            let six = if i < TOKEN_LEN - 1 { self.0 >> (122 - 6 * i) } else { self.0 << 4 };
+            let six = if i < TOKEN_LEN - 1 {
+                self.0 >> (122 - 6 * i)
+            } else {
+                self.0 << 4
+            };
             *byte = ALPHABET[(six & 63) as usize];
         }
         SessionToken(text)
@@ -80,19 +84,14 @@ impl SessionId {
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {
         let bytes: &[u8; TOKEN_LEN] = token.as_bytes().try_into().ok()?;
-        let (last, body) = bytes.split_last()?;
-        let mut bits: u128 = 0;
-        let mut seen = 0;
-        for byte in body {
-            let value = VALUES[usize::from(*byte)];
-            seen |= value;
-            bits = bits << 6 | u128::from(value & 63);
-        }
-        let tail = VALUES[usize::from(*last)];
+        let (high, high_seen) = decode(&bytes[..10]);
+        let (middle, middle_seen) = decode(&bytes[10..20]);
+        let (low, low_seen) = decode(&bytes[20..]);
         // The last character carries 2 bits; a text with any of its other 4 set is a second
         // spelling of the same id, and is refused.
-        let canonical = (seen | tail) & INVALID == 0 && tail & 0b1111 == 0;
-        canonical.then_some(Self(bits << 2 | u128::from(tail >> 4)))
+        let valid = (high_seen | middle_seen | low_seen) & INVALID == 0 && low & 0b1111 == 0;
+        let bits = u128::from(high) << 68 | u128::from(middle) << 8 | u128::from(low >> 4);
+        valid.then_some(Self(bits))
     }
 
     /// Returns 32 bits that tell sessions apart in a log and cannot be turned back into the id.
@@ -129,6 +128,15 @@ impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionId(#{:08x})", self.fingerprint())
     }
+}
+
+/// Returns the bits that up to 10 characters stand for, and all their values together: `INVALID` if
+/// any is outside the alphabet.
+fn decode(text: &[u8]) -> (u64, u8) {
+    text.iter().fold((0, 0), |(bits, seen), byte| {
+        let value = VALUES[usize::from(*byte)];
+        (bits << 6 | u64::from(value & 63), seen | value)
+    })
 }
 
 /// The text of a [`SessionId`]: 22 characters that are safe in cookies and URLs.

@@ -42,7 +42,11 @@ pub struct Session<T = Attributes> {
 
 impl<T> Session<T> {
     pub(crate) fn new(id: SessionId, record: Arc<Record<T>>) -> Self {
-        Self { id, base: record, draft: None }
+        Self {
+            id,
+            base: record,
+            draft: None,
+        }
     }
 
     /// Returns the session's id, to load it by or to make a cookie's text of.
@@ -63,7 +67,10 @@ impl<T> Session<T> {
     pub(crate) fn is_based_on(&self, stored: &Arc<Record<T>>) -> bool {
         // A draft that is stored is this handle's own save.
         Arc::ptr_eq(stored, &self.base)
-            || self.draft.as_ref().is_some_and(|draft| Arc::ptr_eq(stored, draft))
+            || self
+                .draft
+                .as_ref()
+                .is_some_and(|draft| Arc::ptr_eq(stored, draft))
     }
 
     /// Makes `stored` the version that this handle's data was derived from.
@@ -90,7 +97,11 @@ impl<T: Clone> Session<T> {
 
 impl<T> Clone for Session<T> {
     fn clone(&self) -> Self {
-        Self { id: self.id, base: Arc::clone(&self.base), draft: self.draft.clone() }
+        Self {
+            id: self.id,
+            base: Arc::clone(&self.base),
+            draft: self.draft.clone(),
+        }
     }
 }
 
@@ -111,7 +122,9 @@ impl<T: Clone> DerefMut for Session<T> {
         if let Some(draft) = self.draft.take_if(|draft| !draft.is_fresh()) {
             self.base = draft;
         }
-        let draft = self.draft.get_or_insert_with(|| Record::fresh(self.base.value.clone()));
+        let draft = self
+            .draft
+            .get_or_insert_with(|| Record::fresh(self.base.value.clone()));
         if Arc::get_mut(draft).is_none() {
             *draft = Record::fresh(draft.value.clone());
         }
@@ -124,6 +137,8 @@ impl<T: Clone> DerefMut for Session<T> {
 
 impl<T> fmt::Debug for Session<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

@@ -20,7 +20,8 @@ use crate::sync::{AtomicU64, Ordering};
 type Bucket<T> = (SessionId, SharedValue<Entry<T>>);
 type Table<T> = RawTable<Bucket<T>>;
 
-// Two buckets to a cache line: a sweep reads deadlines one after the other.
+// Two buckets to a cache line, whatever `T` is: a sweep reads deadlines one after the other.
+#[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Bucket<[u64; 100]>>() == 32);
 
 /// A table at least this many times larger than its content is worth making smaller.
@@ -73,17 +74,27 @@ impl<T> Shards<T> {
     #[inline]
     pub(crate) fn place(&self, id: SessionId) -> Place {
         let hash = self.map.hasher().hash_one(id);
-        Place { id, shard: self.map.determine_shard(hash as usize), hash }
+        Place {
+            id,
+            shard: self.map.determine_shard(hash as usize),
+            hash,
+        }
     }
 
     #[inline]
     pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
-        Shared { table: self.map.shards()[shard].read(), layout: &self.layouts[shard] }
+        Shared {
+            table: self.map.shards()[shard].read(),
+            layout: &self.layouts[shard],
+        }
     }
 
     pub(crate) fn try_shared(&self, shard: usize) -> Option<Shared<'_, T>> {
         let table = self.map.shards()[shard].try_read()?;
-        Some(Shared { table, layout: &self.layouts[shard] })
+        Some(Shared {
+            table,
+            layout: &self.layouts[shard],
+        })
     }
 
     pub(crate) fn exclusive(&self, shard: usize) -> Exclusive<'_, T> {
@@ -94,12 +105,12 @@ impl<T> Shards<T> {
         Some(self.own(shard, self.map.shards()[shard].try_write()?))
     }
 
-    fn own<'a>(
-        &'a self,
-        shard: usize,
-        table: RwLockWriteGuard<'a, Table<T>>,
-    ) -> Exclusive<'a, T> {
-        Exclusive { table, layout: &self.layouts[shard], hasher: self.map.hasher() }
+    fn own<'a>(&'a self, shard: usize, table: RwLockWriteGuard<'a, Table<T>>) -> Exclusive<'a, T> {
+        Exclusive {
+            table,
+            layout: &self.layouts[shard],
+            hasher: self.map.hasher(),
+        }
     }
 }
 
@@ -139,7 +150,10 @@ impl<T> Shared<'_, T> {
                 break;
             }
         }
-        Stretch { looked: at.saturating_sub(from), next: (at < buckets).then_some(at) }
+        Stretch {
+            looked: at.saturating_sub(from),
+            next: (at < buckets).then_some(at),
+        }
     }
 
     /// Shows the entries in up to `most` buckets, each once, beginning anywhere and going round, until
@@ -196,13 +210,17 @@ impl<T> Spent<T> {
     }
 
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (SessionId, Entry<T>)> {
-        self.0.into_iter().map(|(id, entry)| (id, entry.into_inner()))
+        self.0
+            .into_iter()
+            .map(|(id, entry)| (id, entry.into_inner()))
     }
 }
 
 impl<T> Exclusive<'_, T> {
     pub(crate) fn find(&mut self, place: &Place) -> Option<&mut Entry<T>> {
-        let bucket = self.table.get_mut(place.hash, |bucket| bucket.0 == place.id)?;
+        let bucket = self
+            .table
+            .get_mut(place.hash, |bucket| bucket.0 == place.id)?;
         Some(bucket.1.get_mut())
     }
 
@@ -216,11 +234,14 @@ impl<T> Exclusive<'_, T> {
             self.table.reserve(1, |bucket| hasher.hash_one(bucket.0));
         }
         let bucket = (place.id, SharedValue::new(entry));
-        self.table.insert(place.hash, bucket, |bucket| hasher.hash_one(bucket.0));
+        self.table
+            .insert(place.hash, bucket, |bucket| hasher.hash_one(bucket.0));
     }
 
     pub(crate) fn remove(&mut self, place: &Place) -> Option<Entry<T>> {
-        let bucket = self.table.remove_entry(place.hash, |bucket| bucket.0 == place.id)?;
+        let bucket = self
+            .table
+            .remove_entry(place.hash, |bucket| bucket.0 == place.id)?;
         Some(bucket.1.into_inner())
     }
 
@@ -246,12 +267,18 @@ impl<T> Exclusive<'_, T> {
                 }
             }
         }
-        Stretch { looked: at.saturating_sub(from), next: (at < buckets).then_some(at) }
+        Stretch {
+            looked: at.saturating_sub(from),
+            next: (at < buckets).then_some(at),
+        }
     }
 
     /// The bucket at `index` is full.
     fn take_bucket(&mut self, index: usize) -> (SessionId, Entry<T>) {
-        assert!(full_bucket(&self.table, index).is_some(), "only a full bucket can be taken");
+        assert!(
+            full_bucket(&self.table, index).is_some(),
+            "only a full bucket can be taken"
+        );
         // SAFETY: the assertion shows that the index is in bounds and the table allocated.
         let bucket = unsafe { self.table.bucket(index) };
         // SAFETY: the bucket is full and of this table, which is borrowed mutably, so that no
@@ -284,7 +311,9 @@ impl<T> Exclusive<'_, T> {
         let hasher = self.hasher;
         let mut small = Table::with_capacity(len * 2);
         for bucket in self.table.drain() {
-            small.insert(hasher.hash_one(bucket.0), bucket, |bucket| hasher.hash_one(bucket.0));
+            small.insert(hasher.hash_one(bucket.0), bucket, |bucket| {
+                hasher.hash_one(bucket.0)
+            });
         }
         Some(Spent(std::mem::replace(&mut *self.table, small)))
     }

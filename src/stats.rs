@@ -52,7 +52,9 @@ impl Stats {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let stripes = (cores * 2).next_power_of_two().min(STRIPES);
         let stripe = || CachePadded::new([const { AtomicU64::new(0) }; EVENTS]);
-        Self { stripes: (0..stripes).map(|_| stripe()).collect() }
+        Self {
+            stripes: (0..stripes).map(|_| stripe()).collect(),
+        }
     }
 
     #[inline]
@@ -70,7 +72,10 @@ impl Stats {
 
     pub(crate) fn total(&self, event: Event) -> u64 {
         // Relaxed: see `add`.
-        self.stripes.iter().map(|stripe| stripe[event as usize].load(Ordering::Relaxed)).sum()
+        self.stripes
+            .iter()
+            .map(|stripe| stripe[event as usize].load(Ordering::Relaxed))
+            .sum()
     }
 }
 

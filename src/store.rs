@@ -31,6 +31,9 @@ use crate::stats::{Event, Stats};
 use crate::sweep::{Batch, Sweep};
 use crate::sync::{AtomicBool, Ordering};
 
+/// Slices that a create runs before it finds the store full.
+const SLICES_FOR_ROOM: usize = 8;
+
 /// A sharded, concurrent store of sessions, shared by all its clones.
 ///
 /// Cloning costs one reference count. All methods take `&self`, none is `async`, and none blocks for
@@ -107,7 +110,9 @@ impl<T> SessionStore<T> {
             stats: Stats::new(),
             foreign_ids: AtomicBool::new(false),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Creates a session with the default data, and stores it.
@@ -161,7 +166,10 @@ impl<T> SessionStore<T> {
     {
         match self.try_create_with_id(id, T::default()) {
             Ok(session) => session,
-            Err(Rejected { value, error: CreateError::Taken }) => self.create_with(value),
+            Err(Rejected {
+                value,
+                error: CreateError::Taken,
+            }) => self.create_with(value),
             Err(Rejected { value, error }) => self.inner.unstored(value, error),
         }
     }
@@ -176,7 +184,8 @@ impl<T> SessionStore<T> {
     where
         T: Default,
     {
-        self.try_create_with(T::default()).map_err(|rejected| rejected.error)
+        self.try_create_with(T::default())
+            .map_err(|rejected| rejected.error)
     }
 
     /// Creates a session with the given data, and stores it, or returns the data with the reason.
@@ -282,16 +291,24 @@ impl<T> Inner<T> {
         let now = self.clock.now();
         let show = |entry: &Entry<T>| entry.touch(now, idle).then(|| Arc::clone(entry.record()));
         let record = self.gate.read(&self.gate.place(id), show).flatten();
-        self.stats.count(if record.is_some() { Event::Loaded } else { Event::Missed });
+        self.stats.count(if record.is_some() {
+            Event::Loaded
+        } else {
+            Event::Missed
+        });
         self.tend(now);
         record.map(|record| Session::new(id, record))
     }
 
     /// Asks one question about an entry, if it is there.
     fn check(&self, named: Named<'_>, ask: impl FnOnce(&Entry<T>, Tick) -> bool) -> bool {
-        let Some(id) = self.resolve(named) else { return false };
+        let Some(id) = self.resolve(named) else {
+            return false;
+        };
         let now = self.clock.now();
-        let answer = self.gate.read(&self.gate.place(id), |entry| ask(entry, now));
+        let answer = self
+            .gate
+            .read(&self.gate.place(id), |entry| ask(entry, now));
         self.tend(now);
         answer.unwrap_or(false)
     }
@@ -301,11 +318,19 @@ impl<T> Inner<T> {
         loop {
             let id = match self.mint.draw() {
                 Ok(id) => id,
-                Err(error) => return Err(Rejected { value, error: error.into() }),
+                Err(error) => {
+                    return Err(Rejected {
+                        value,
+                        error: error.into(),
+                    });
+                }
             };
             match self.create_as(id, value) {
                 // A taken id is redrawn.
-                Err(Rejected { value: back, error: CreateError::Taken }) => value = back,
+                Err(Rejected {
+                    value: back,
+                    error: CreateError::Taken,
+                }) => value = back,
                 created => return created,
             }
         }
@@ -316,11 +341,14 @@ impl<T> Inner<T> {
         let mut ended = Vec::new();
         let slot = self.capacity.reserve();
         let slot = slot.or_else(|| self.capacity.make_room(&self.gate, id, now, &mut ended));
+        let slot = slot.or_else(|| self.sweep_for_room(now));
         let created = match slot {
             Some(slot) => self.insert(id, data, slot, now, &mut ended),
             None => {
                 self.stats.count(Event::Refused);
-                let error = CreateError::AtCapacity { max_sessions: self.capacity.max() };
+                let error = CreateError::AtCapacity {
+                    max_sessions: self.capacity.max(),
+                };
                 Err(Rejected { value: data, error })
             }
         };
@@ -346,11 +374,16 @@ impl<T> Inner<T> {
         if shard.find(&place).is_some_and(|entry| entry.is_live(now)) {
             drop(shard);
             drop(entry);
-            let Some(record) = Arc::into_inner(record) else { unreachable!("it was not stored") };
-            return Err(Rejected { value: record.value, error: CreateError::Taken });
+            let Some(record) = Arc::into_inner(record) else {
+                unreachable!("it was not stored")
+            };
+            return Err(Rejected {
+                value: record.value,
+                error: CreateError::Taken,
+            });
         }
         let before = ended.len();
-        self.take_dead(&mut shard, &place, now, ended);
+        ended.extend(take_dead(&mut shard, &place, now));
         self.sweep.look_ahead(&mut shard, place.shard, now, ended);
         shard.insert(&place, entry);
         drop(shard);
@@ -372,31 +405,21 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Takes the session at a place out of its locked shard, if it is there and dead.
-    fn take_dead(
-        &self,
-        shard: &mut Exclusive<'_, T>,
-        place: &Place,
-        now: Tick,
-        ended: &mut Vec<Ended<T>>,
-    ) {
-        let Some(death) = shard.find(place).and_then(|entry| entry.death(now)) else { return };
-        if let Some(entry) = shard.remove(place) {
-            ended.push(Ended::new(place.id, entry, Cause::from(death)));
-        }
-    }
-
     fn destroy(&self, named: Named<'_>) -> bool {
-        let Some(id) = self.resolve(named) else { return false };
+        let Some(id) = self.resolve(named) else {
+            return false;
+        };
         let now = self.clock.now();
         let place = self.gate.place(id);
         // Dead first, which needs the shared lock only; then out of the table. Whoever takes a dead
         // entry out tells of its end, so it does not matter if somebody else is faster.
-        let revoked = self.gate.read(&place, |entry| entry.revoke(now)).unwrap_or(false);
+        let revoked = self
+            .gate
+            .read(&place, |entry| entry.revoke(now))
+            .unwrap_or(false);
         if revoked {
-            let mut ended = Vec::new();
-            self.take_dead(&mut self.gate.exclusive(place.shard), &place, now, &mut ended);
-            self.capacity.release(ended.len());
+            let ended = take_dead(&mut self.gate.exclusive(place.shard), &place, now);
+            self.capacity.release(usize::from(ended.is_some()));
             self.ends.deliver(&self.stats, ended);
         }
         self.tend(now);
@@ -414,8 +437,19 @@ impl<T> Inner<T> {
     #[cold]
     fn sweep_slice(&self, now: Tick) {
         let mut batch = Batch::new();
-        self.sweep.slice(&self.gate, self.capacity.held(), now, &mut batch);
+        self.sweep
+            .slice(&self.gate, self.capacity.held(), now, &mut batch);
         self.settle(batch);
+    }
+
+    /// Sweeps a full store for a slot, a few slices at the most: enough to find every expired session
+    /// of a small store, and a bounded price for a flood that a large one refuses.
+    #[cold]
+    fn sweep_for_room(&self, now: Tick) -> Option<Slot<'_>> {
+        (0..SLICES_FOR_ROOM).find_map(|_| {
+            self.sweep_slice(now);
+            self.capacity.reserve()
+        })
     }
 
     /// Deals with what a slice has removed, outside every lock.
@@ -432,9 +466,18 @@ impl<T> Inner<T> {
     }
 }
 
+/// Takes the session at a place out of its locked shard, if it is there and dead.
+fn take_dead<T>(shard: &mut Exclusive<'_, T>, place: &Place, now: Tick) -> Option<Ended<T>> {
+    let death = shard.find(place)?.death(now)?;
+    let entry = shard.remove(place)?;
+    Some(Ended::new(place.id, entry, Cause::from(death)))
+}
+
 impl<T> Clone for SessionStore<T> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
     }
 }
 

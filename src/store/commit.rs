@@ -35,7 +35,9 @@ impl<T: Clone> SessionStore<T> {
     ///
     /// Counts as activity. Never changes the session's absolute limit.
     pub fn save(&self, session: &Session<T>) -> bool {
-        let committed = self.inner.commit(*session.id(), session.to_commit(), |_| true);
+        let committed = self
+            .inner
+            .commit(*session.id(), session.to_commit(), |_| true);
         match committed {
             Committed::Replaced(old) => {
                 self.inner.ends.discard(&self.inner.stats, old);
@@ -76,9 +78,11 @@ impl<T: Clone> SessionStore<T> {
     /// ```
     pub fn try_save(&self, session: &mut Session<T>) -> Result<(), SaveError> {
         let record = session.to_commit();
-        let committed = self.inner.commit(*session.id(), Arc::clone(&record), |stored| {
-            session.is_based_on(stored)
-        });
+        let committed = self
+            .inner
+            .commit(*session.id(), Arc::clone(&record), |stored| {
+                session.is_based_on(stored)
+            });
         match committed {
             Committed::Replaced(old) => {
                 self.inner.ends.discard(&self.inner.stats, old);
@@ -129,12 +133,17 @@ impl<T: Clone> SessionStore<T> {
         };
         let backoff = Backoff::new();
         loop {
-            let Some(seen) = self.inner.current(id) else { break };
+            let Some(seen) = self.inner.current(id) else {
+                break;
+            };
             let mut value = seen.value.clone();
             let result = change(&mut value);
             let record = Record::fresh(value);
             record.claim();
-            match self.inner.commit(id, record, |stored| Arc::ptr_eq(stored, &seen)) {
+            match self
+                .inner
+                .commit(id, record, |stored| Arc::ptr_eq(stored, &seen))
+            {
                 Committed::Replaced(old) => {
                     drop(seen);
                     self.inner.ends.discard(&self.inner.stats, old);
@@ -154,9 +163,8 @@ impl<T> Inner<T> {
     /// Returns a live session's record.
     fn current(&self, id: SessionId) -> Option<Arc<Record<T>>> {
         let now = self.clock.now();
-        let show = |entry: &crate::entry::Entry<T>| {
-            entry.is_live(now).then(|| Arc::clone(entry.record()))
-        };
+        let show =
+            |entry: &crate::entry::Entry<T>| entry.is_live(now).then(|| Arc::clone(entry.record()));
         self.gate.read(&self.gate.place(id), show).flatten()
     }
 

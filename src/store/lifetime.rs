@@ -47,7 +47,8 @@ impl<T> SessionStore<T> {
     /// The shard's shared lock.
     pub fn touch(&self, id: impl AsSessionId) -> bool {
         let idle = self.inner.policy.idle;
-        self.inner.check(id.named(), |entry, now| entry.touch(now, idle))
+        self.inner
+            .check(id.named(), |entry, now| entry.touch(now, idle))
     }
 
     /// Returns how long a session will live if it is not used, or `None` if there is no live one of
@@ -90,7 +91,9 @@ impl<T> SessionStore<T> {
     /// ```
     pub fn set_expiry(&self, id: impl AsSessionId, expiry: impl Into<Expiry>) -> bool {
         let expiry = expiry.into();
-        let Some(id) = self.inner.resolve(id.named()) else { return false };
+        let Some(id) = self.inner.resolve(id.named()) else {
+            return false;
+        };
         let now = self.inner.clock.now();
         let (deadline, terms) = self.inner.terms_of(expiry, now);
         let place = self.inner.gate.place(id);
@@ -176,7 +179,13 @@ impl<T> Inner<T> {
             Expiry::Never => NEVER,
             Expiry::Policy => return self.policy.start(now),
         };
-        (limit, Terms { limit, slides: false })
+        (
+            limit,
+            Terms {
+                limit,
+                slides: false,
+            },
+        )
     }
 
     fn rotate(&self, old: SessionId, new: SessionId) -> Rotated {
@@ -187,14 +196,17 @@ impl<T> Inner<T> {
             return Rotated::Taken;
         }
         let shard = pair.shard_of(&from);
-        let live = shard.find(&from).is_some_and(|entry| entry.touch(now, self.policy.idle));
+        let live = shard
+            .find(&from)
+            .is_some_and(|entry| entry.touch(now, self.policy.idle));
         let Some(entry) = live.then(|| shard.remove(&from)).flatten() else {
             return Rotated::Gone;
         };
         let moved = Entry::new(entry.deadline(), Arc::clone(entry.record()));
         pair.shard_of(&to).insert(&to, moved);
         drop(pair);
-        self.ends.deliver(&self.stats, [Ended::new(old, entry, Cause::Rotated)]);
+        self.ends
+            .deliver(&self.stats, [Ended::new(old, entry, Cause::Rotated)]);
         self.tend(now);
         Rotated::Yes
     }

@@ -38,7 +38,8 @@ impl<T> SessionStore<T> {
     /// One shard's shared lock at a time, for a slice of its buckets. The closure runs outside.
     pub fn for_each(&self, mut visit: impl FnMut(&SessionId, &T)) {
         for shard in 0..self.inner.gate.count() {
-            self.inner.walk(shard, |id, record| visit(&id, &record.value));
+            self.inner
+                .walk(shard, |id, record| visit(&id, &record.value));
         }
     }
 
@@ -100,7 +101,9 @@ impl<T> SessionStore<T> {
     pub fn purge_expired(&self) -> usize {
         let inner = &*self.inner;
         let now = inner.clock.now();
-        (0..inner.gate.count()).map(|shard| inner.purge(shard, now)).sum()
+        (0..inner.gate.count())
+            .map(|shard| inner.purge(shard, now))
+            .sum()
     }
 
     /// Returns the store's counters, and how many of its sessions are live.
@@ -124,7 +127,12 @@ impl<T> SessionStore<T> {
             seen => (u128::from(stored) * u128::from(dead) / u128::from(seen)) as u64,
         };
         let live = stored - expired_unswept;
-        StoreStats { stored, live, expired_unswept, ..inner.stats.snapshot() }
+        StoreStats {
+            stored,
+            live,
+            expired_unswept,
+            ..inner.stats.snapshot()
+        }
     }
 }
 
@@ -146,7 +154,10 @@ impl<T> Inner<T> {
         let mut slice: Vec<(SessionId, Arc<Record<T>>)> = Vec::with_capacity(COPIED_PER_SLICE);
         while let Some(mut start) = from {
             let lock = self.gate.shared(shard);
-            if layout.replace(lock.layout()).is_some_and(|before| before != lock.layout()) {
+            if layout
+                .replace(lock.layout())
+                .is_some_and(|before| before != lock.layout())
+            {
                 // The entries have moved: from the beginning, without those seen before.
                 again.extend(visited.drain(..));
                 start = 0;
@@ -181,11 +192,14 @@ impl<T> Inner<T> {
         if !Arc::ptr_eq(&stored, &record) {
             return Removal::Changed(stored);
         }
-        let Some(entry) = shard.remove(&place) else { return Removal::Gone };
+        let Some(entry) = shard.remove(&place) else {
+            return Removal::Gone;
+        };
         drop(shard);
         drop((stored, record));
         self.capacity.release(1);
-        self.ends.deliver(&self.stats, [Ended::new(id, entry, Cause::Destroyed)]);
+        self.ends
+            .deliver(&self.stats, [Ended::new(id, entry, Cause::Destroyed)]);
         Removal::Done
     }
 
@@ -197,7 +211,10 @@ impl<T> Inner<T> {
         while let Some(mut start) = from {
             let mut batch = Batch::new();
             let mut lock = self.gate.exclusive(shard);
-            if layout.replace(lock.layout()).is_some_and(|before| before != lock.layout()) {
+            if layout
+                .replace(lock.layout())
+                .is_some_and(|before| before != lock.layout())
+            {
                 start = 0;
             }
             let stretch = batch.take_dead(&mut lock, start, DEFAULT_BUDGET, now);
@@ -219,10 +236,16 @@ impl<T> Inner<T> {
         let seed = (now.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
         let (mut live, mut dead, mut left) = (0, 0, SAMPLED.max(shards));
         for index in 0..shards {
-            let Some(shard) = self.gate.try_shared(index) else { continue };
+            let Some(shard) = self.gate.try_shared(index) else {
+                continue;
+            };
             // What small shards leave over goes to the others.
             left -= shard.look_around(seed, left / (shards - index), |_, entry| {
-                *(if entry.death(now).is_none() { &mut live } else { &mut dead }) += 1;
+                *(if entry.death(now).is_none() {
+                    &mut live
+                } else {
+                    &mut dead
+                }) += 1;
                 ControlFlow::Continue(())
             });
         }
