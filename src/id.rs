@@ -180,7 +180,7 @@ impl fmt::Debug for SessionToken {
 /// [`create_with_id`](crate::SessionStore::create_with_id): it finds that session.
 pub trait AsSessionId: sealed::Key {}
 
-impl<K: sealed::Key + ?Sized> AsSessionId for K {}
+impl<K: sealed::Key> AsSessionId for K {}
 
 pub(crate) mod sealed {
     use super::{SessionId, SessionToken};
@@ -206,35 +206,35 @@ pub(crate) mod sealed {
         }
     }
 
-    impl Key for SessionId {
+    impl Key for &SessionId {
         #[inline]
         fn named(&self) -> Named<'_> {
-            Named::Id(*self)
+            Named::Id(**self)
         }
     }
 
-    impl Key for str {
+    impl Key for &str {
         #[inline]
         fn named(&self) -> Named<'_> {
             SessionId::parse(self).map_or(Named::Foreign(self), Named::Id)
         }
     }
 
-    impl Key for String {
+    impl Key for &String {
         #[inline]
         fn named(&self) -> Named<'_> {
-            self.as_str().named()
+            SessionId::parse(self).map_or(Named::Foreign(self), Named::Id)
         }
     }
 
-    impl Key for SessionToken {
+    impl Key for &SessionToken {
         #[inline]
         fn named(&self) -> Named<'_> {
-            self.as_str().named()
+            SessionId::parse(self.as_str()).map_or(Named::Foreign(self.as_str()), Named::Id)
         }
     }
 
-    impl<K: Key + ?Sized> Key for &K {
+    impl<K: Key> Key for &K {
         #[inline]
         fn named(&self) -> Named<'_> {
             (**self).named()

@@ -160,11 +160,15 @@ impl<T> SessionStore<T> {
     /// # Panics
     ///
     /// If the id is taken and the operating system has no randomness for another.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the shape that rust-web-server's users have"
+    )]
     pub fn create_with_id(&self, id: String) -> Session<T>
     where
         T: Default,
     {
-        match self.try_create_with_id(id, T::default()) {
+        match self.try_create_with_id(&id, T::default()) {
             Ok(session) => session,
             Err(Rejected {
                 value,

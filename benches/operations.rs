@@ -1,0 +1,118 @@
+//! Owns the measurement of each operation by itself, on one thread.
+//!
+//! `cargo bench --bench operations`; add a word to run only the benchmarks whose name holds it.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use cloakroom::{IdSource, ManualClock, SessionId, SessionStore};
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_main};
+
+/// 56 bytes of data: with the record's own 8, one cache line.
+type Payload = [u64; 7];
+
+fn store() -> SessionStore<Payload> {
+    let hour = Duration::from_secs(3600);
+    let builder = SessionStore::builder().ttl(12 * hour).idle_timeout(hour);
+    builder.build().expect("the settings are valid")
+}
+
+fn filled(sessions: usize) -> (SessionStore<Payload>, Vec<SessionId>) {
+    let store = store();
+    let ids = (0..sessions).map(|_| *store.create().id()).collect();
+    (store, ids)
+}
+
+/// Steps through `len` places in an order that no prefetcher guesses.
+fn shuffled(len: usize) -> impl FnMut() -> usize {
+    let mut state = 1_u64;
+    move || {
+        // Knuth's MMIX generator.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % len
+    }
+}
+
+fn loads(c: &mut Criterion) {
+    let mut group = c.benchmark_group("load");
+    for sessions in [1_000, 100_000, 1_000_000] {
+        let (store, ids) = filled(sessions);
+        let mut next = shuffled(sessions);
+        group.bench_function(BenchmarkId::new("hit", sessions), |b| {
+            b.iter(|| store.load(black_box(&ids[next()])));
+        });
+    }
+    let (store, ids) = filled(1_000);
+    let (other, _) = filled(1_000);
+    let token = ids[0].to_token();
+    group.bench_function("hit by token", |b| {
+        b.iter(|| store.load(black_box(token.as_str())))
+    });
+    group.bench_function("miss", |b| b.iter(|| other.load(black_box(&ids[0]))));
+    group.bench_function("malformed", |b| {
+        b.iter(|| store.load(black_box("no such session")))
+    });
+    group.finish();
+}
+
+fn changes(c: &mut Criterion) {
+    let (store, ids) = filled(1_000);
+    let mut next = shuffled(ids.len());
+    c.bench_function("touch", |b| b.iter(|| store.touch(&ids[next()])));
+    c.bench_function("load, change, save", |b| {
+        b.iter(|| {
+            let mut session = store.load(&ids[next()]).expect("it is live");
+            session[0] += 1;
+            store.save(&session)
+        });
+    });
+    c.bench_function("update", |b| {
+        b.iter(|| store.update(&ids[next()], |data| data[0] += 1))
+    });
+    let mut session = store.create();
+    c.bench_function("rotate", |b| b.iter(|| store.rotate(&mut session)));
+}
+
+fn lives(c: &mut Criterion) {
+    for source in [IdSource::Os, IdSource::Buffered] {
+        let builder = SessionStore::<Payload>::builder().id_source(source);
+        let store = builder
+            .ttl(Duration::from_secs(3600))
+            .build()
+            .expect("the settings are valid");
+        c.bench_function(&format!("create and destroy, ids {source:?}"), |b| {
+            b.iter(|| store.destroy(store.create().id()));
+        });
+    }
+}
+
+fn purge(c: &mut Criterion) {
+    let expired = || {
+        let clock = ManualClock::new();
+        let builder = SessionStore::<Payload>::builder().ttl(Duration::from_secs(60));
+        let store = builder
+            .clock(clock.clone())
+            .build()
+            .expect("the settings are valid");
+        (0..10_000).for_each(|_| drop(store.create()));
+        clock.advance(Duration::from_secs(61));
+        store
+    };
+    c.bench_function("purge 10,000 expired", |b| {
+        b.iter_batched(
+            expired,
+            |store| store.purge_expired(),
+            BatchSize::LargeInput,
+        );
+    });
+}
+
+// The macro makes a function without documentation.
+#[allow(missing_docs)]
+mod groups {
+    use super::{changes, lives, loads, purge};
+    criterion::criterion_group!(benches, loads, changes, lives, purge);
+}
+criterion_main!(groups::benches);
