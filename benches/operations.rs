@@ -2,11 +2,16 @@
 //!
 //! `cargo bench --bench operations`; add a word to run only the benchmarks whose name holds it.
 
+#![allow(
+    missing_docs,
+    reason = "`criterion_group` makes a function without documentation"
+)]
+
 use std::hint::black_box;
 use std::time::Duration;
 
 use cloakroom::{IdSource, ManualClock, SessionId, SessionStore};
-use criterion::{BatchSize, BenchmarkId, Criterion, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 
 /// 56 bytes of data: with the record's own 8, one cache line.
 type Payload = [u64; 7];
@@ -109,10 +114,5 @@ fn purge(c: &mut Criterion) {
     });
 }
 
-// The macro makes a function without documentation.
-#[allow(missing_docs)]
-mod groups {
-    use super::{changes, lives, loads, purge};
-    criterion::criterion_group!(benches, loads, changes, lives, purge);
-}
-criterion_main!(groups::benches);
+criterion_group!(benches, loads, changes, lives, purge);
+criterion_main!(benches);
