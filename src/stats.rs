@@ -1,10 +1,12 @@
 //! Owns the counters, and the snapshot of them that users see.
 //!
-//! A counter is spread over padded stripes, one for each of a few threads, so that counting does not
-//! make cores wait for each other. Counting never locks and never allocates.
+//! Counting never locks, never allocates and, on all but a crowd of threads, needs no locked
+//! instruction: each of up to [`OWNED`] threads at a time has a stripe of counters that it alone
+//! writes. Counts are exact.
 
 use crossbeam_utils::CachePadded;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is counted.
 #[derive(Clone, Copy, Debug)]
@@ -30,31 +32,67 @@ const EVENTS: usize = Event::Panicked as usize + 1;
 // One stripe is one padded line.
 const _: () = assert!(EVENTS * size_of::<AtomicU64>() <= 128);
 
-/// Stripes at the most: 8 KiB of counters.
-const STRIPES: usize = 64;
+/// Stripes with one writer each: the bits of [`TAKEN`]. With the shared one, 8 KiB of counters.
+const OWNED: usize = u64::BITS as usize;
+
+/// The stripe of all the threads that found no free one.
+const SHARED: usize = OWNED;
+
+/// The number of a thread that has yet to ask for a stripe.
+const UNASKED: usize = usize::MAX;
+
+/// Which stripes belong to a living thread, in every store of the process alike.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+std::thread_local! {
+    /// The thread's stripe. Apart from `LEASE`, because without a destructor it is read at once.
+    static STRIPE: Cell<usize> = const { Cell::new(UNASKED) };
+
+    /// Gives the thread's stripe back when the thread ends.
+    static LEASE: Lease = Lease::take();
+}
+
+/// A thread's right to be the only writer of a stripe.
+struct Lease(usize);
+
+impl Lease {
+    fn take() -> Self {
+        let lowest_free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
+        // Acquire: pairs with the Release in `drop`, so that the counts of the stripe's last owner
+        // are seen before they are added to.
+        let before = TAKEN.fetch_update(Ordering::Acquire, Ordering::Relaxed, lowest_free);
+        Self(before.map_or(SHARED, |taken| taken.trailing_ones() as usize))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // What the thread still counts while it is torn down is counted with the others.
+        STRIPE.set(SHARED);
+        if self.0 < OWNED {
+            // Release: see `take`.
+            TAKEN.fetch_and(!(1 << self.0), Ordering::Release);
+        }
+    }
+}
+
+#[cold]
+fn ask_for_stripe() -> usize {
+    // The lease cannot be had when the thread is being torn down.
+    let stripe = LEASE.try_with(|lease| lease.0).unwrap_or(SHARED);
+    STRIPE.set(stripe);
+    stripe
+}
 
 /// A store's counters.
 pub(crate) struct Stats {
     stripes: Box<[CachePadded<[AtomicU64; EVENTS]>]>,
 }
 
-std::thread_local! {
-    /// Which stripe the thread counts on, before it is cut to the number of stripes.
-    static STRIPE: usize = {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        // Relaxed: any number will do.
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    };
-}
-
 impl Stats {
     pub(crate) fn new() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let stripes = (cores * 2).next_power_of_two().min(STRIPES);
         let stripe = || CachePadded::new([const { AtomicU64::new(0) }; EVENTS]);
-        Self {
-            stripes: (0..stripes).map(|_| stripe()).collect(),
-        }
+        Self { stripes: (0..=SHARED).map(|_| stripe()).collect() }
     }
 
     #[inline]
@@ -64,18 +102,22 @@ impl Stats {
 
     #[inline]
     pub(crate) fn add(&self, event: Event, many: u64) {
-        // A thread that is being torn down has no stripe of its own any more.
-        let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or(0) & (self.stripes.len() - 1);
-        // Relaxed: counts say nothing about other memory.
-        self.stripes[stripe][event as usize].fetch_add(many, Ordering::Relaxed);
+        let mut stripe = STRIPE.get();
+        if stripe == UNASKED {
+            stripe = ask_for_stripe();
+        }
+        let counter = &self.stripes[stripe][event as usize];
+        // Relaxed, all: counts say nothing about other memory, and an owned counter has one writer.
+        if stripe == SHARED {
+            counter.fetch_add(many, Ordering::Relaxed);
+        } else {
+            counter.store(counter.load(Ordering::Relaxed) + many, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn total(&self, event: Event) -> u64 {
         // Relaxed: see `add`.
-        self.stripes
-            .iter()
-            .map(|stripe| stripe[event as usize].load(Ordering::Relaxed))
-            .sum()
+        self.stripes.iter().map(|stripe| stripe[event as usize].load(Ordering::Relaxed)).sum()
     }
 }
 
