@@ -29,7 +29,7 @@ use crate::session::Session;
 use crate::shards::{Exclusive, Place};
 use crate::stats::{Event, Stats};
 use crate::sweep::{Batch, Sweep};
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
 /// Slices that a create runs before it finds the store full.
 const SLICES_FOR_ROOM: usize = 8;
@@ -76,6 +76,8 @@ struct Inner<T> {
     /// Whether any session was created under a caller's text. Until then, a text that is not the
     /// form of an id is a miss without a digest or a lock.
     foreign_ids: AtomicBool,
+    /// How many calls of `clear` are under way: no session may rotate out of their path.
+    clearing: AtomicUsize,
 }
 
 impl SessionStore<Attributes> {
@@ -109,6 +111,7 @@ impl<T> SessionStore<T> {
             ends: Ends::new(config.listener),
             stats: Stats::new(),
             foreign_ids: AtomicBool::new(false),
+            clearing: AtomicUsize::new(0),
         };
         Self {
             inner: Arc::new(inner),

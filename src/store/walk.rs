@@ -15,6 +15,7 @@ use crate::entry::Record;
 use crate::id::SessionId;
 use crate::stats::StoreStats;
 use crate::sweep::{Batch, DEFAULT_BUDGET};
+use crate::sync::Ordering;
 
 /// Sessions copied under one shared lock: their reference counts are in as many cache lines, some
 /// 100 ns each when none is cached.
@@ -80,6 +81,9 @@ impl<T> SessionStore<T> {
     pub fn clear(&self) {
         let inner = &*self.inner;
         let now = inner.clock.now();
+        // Relaxed, both: see `Inner::rotate`. Panics of user code do not come this far: they are
+        // caught where ends are delivered.
+        inner.clearing.fetch_add(1, Ordering::Relaxed);
         for shard in 0..inner.gate.count() {
             let table = inner.gate.exclusive(shard).take_all();
             inner.capacity.release(table.len());
@@ -89,6 +93,7 @@ impl<T> SessionStore<T> {
             });
             inner.ends.deliver(&inner.stats, ended);
         }
+        inner.clearing.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Removes every session that has expired when the call begins, and returns how many.
