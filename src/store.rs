@@ -503,3 +503,6 @@ impl<T> fmt::Debug for SessionStore<T> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

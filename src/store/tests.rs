@@ -1,0 +1,290 @@
+//! What needs scripted ids or a clock that two threads read at different times.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::SessionStore;
+use crate::builder::Builder;
+use crate::capacity::OnFull;
+use crate::clock::{ManualClock, NEVER, Tick, ticks};
+use crate::entry::{Entry, Record, Terms};
+use crate::error::{CreateError, RotateError};
+use crate::id::SessionId;
+use crate::session::Session;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Ids in the order given; when they run out, the entropy has failed.
+#[derive(Clone, Default)]
+struct Script(Arc<Mutex<Vec<u128>>>);
+
+impl Script {
+    fn then(&self, ids: &[u128]) {
+        self.0
+            .lock()
+            .unwrap()
+            .splice(0..0, ids.iter().rev().copied());
+    }
+
+    fn left(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    fn builder(&self) -> Builder<u64> {
+        let ids = self.clone();
+        SessionStore::<u64>::builder()
+            .shards(2)
+            .scripted_ids(move || {
+                let next = ids.0.lock().unwrap().pop();
+                next.ok_or(getrandom::Error::UNSUPPORTED)
+            })
+    }
+}
+
+fn id(bits: u128) -> SessionId {
+    SessionId::from_bits(bits)
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or_default()
+}
+
+#[test]
+fn taken_id_is_redrawn_on_create() {
+    let script = Script::default();
+    let store = script.builder().build().unwrap();
+    script.then(&[5, 5, 5, 6]);
+    let first = store.create_with(1);
+    let second = store.create_with(2);
+    assert_eq!((first.id(), second.id()), (&id(5), &id(6)));
+    assert_eq!(
+        (*store.load(&id(5)).unwrap(), *store.load(&id(6)).unwrap()),
+        (1, 2)
+    );
+    assert_eq!(
+        (store.len(), store.stats().created, script.left()),
+        (2, 2, 0)
+    );
+}
+
+#[test]
+fn taken_id_is_redrawn_on_rotate_and_its_session_is_untouched() {
+    let script = Script::default();
+    let store = script.builder().build().unwrap();
+    script.then(&[5, 6, 6, 5, 7]);
+    let mut first = store.create_with(1);
+    store.create_with(2);
+    // 6 is the other's, 5 is its own.
+    assert!(store.rotate(&mut first));
+    assert_eq!(first.id(), &id(7));
+    assert!(!store.contains(&id(5)));
+    assert_eq!(
+        (*store.load(&id(6)).unwrap(), *store.load(&id(7)).unwrap()),
+        (2, 1)
+    );
+    assert_eq!(
+        (store.len(), store.stats().rotated, script.left()),
+        (2, 1, 0)
+    );
+}
+
+#[test]
+fn redrawn_create_at_the_bound_keeps_the_count_of_slots() {
+    let script = Script::default();
+    let store = script.builder().max_sessions(3).build().unwrap();
+    script.then(&[1, 2, 1, 2, 3]);
+    (0..3).for_each(|n| drop(store.create_with(n)));
+    assert_eq!((store.len(), script.left()), (3, 0));
+    assert_eq!(store.stats().evicted, 0);
+}
+
+#[test]
+fn id_of_an_expired_session_may_be_drawn_again() {
+    let (script, clock) = (Script::default(), ManualClock::new());
+    let store = script
+        .builder()
+        .ttl(MINUTE)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    script.then(&[5, 5]);
+    store.create_with(1);
+    clock.advance(MINUTE);
+    assert_eq!(store.create_with(2).id(), &id(5));
+    assert_eq!(*store.load(&id(5)).unwrap(), 2);
+    assert_eq!((store.len(), store.stats().expired), (1, 1));
+}
+
+#[test]
+fn create_without_entropy_is_an_error_and_stores_nothing() {
+    let script = Script::default();
+    let store = script
+        .builder()
+        .max_sessions(1)
+        .on_full(OnFull::Refuse)
+        .build()
+        .unwrap();
+    assert!(matches!(store.try_create(), Err(CreateError::Entropy(_))));
+    let rejected = store.try_create_with(7).unwrap_err();
+    assert!(matches!(rejected.error, CreateError::Entropy(_)));
+    assert_eq!(rejected.value, 7);
+    assert_eq!((store.len(), store.stats().created), (0, 0));
+    // The only slot was given back.
+    script.then(&[1]);
+    assert_eq!(store.try_create_with(8).unwrap().id(), &id(1));
+    assert_eq!(store.len(), 1);
+}
+
+#[test]
+fn entropy_that_fails_during_a_redraw_is_an_error_and_stores_nothing() {
+    let script = Script::default();
+    let store = script
+        .builder()
+        .max_sessions(2)
+        .on_full(OnFull::Refuse)
+        .build()
+        .unwrap();
+    script.then(&[1, 1]);
+    store.create_with(1);
+    let rejected = store.try_create_with(2).unwrap_err();
+    assert!(matches!(rejected.error, CreateError::Entropy(_)));
+    assert_eq!((rejected.value, store.len()), (2, 1));
+    script.then(&[2]);
+    assert!(store.try_create_with(3).is_ok());
+    assert_eq!(*store.load(&id(1)).unwrap(), 1);
+}
+
+#[test]
+fn create_without_entropy_panics_with_a_clear_message_and_leaves_the_store_intact() {
+    let script = Script::default();
+    let store = script.builder().max_sessions(2).build().unwrap();
+    script.then(&[1]);
+    store.create_with(1);
+    let panic = catch_unwind(AssertUnwindSafe(|| store.create())).unwrap_err();
+    assert!(
+        message(&*panic).contains("no random bytes"),
+        "{}",
+        message(&*panic)
+    );
+    assert_eq!((store.len(), *store.load(&id(1)).unwrap()), (1, 1));
+    script.then(&[2]);
+    assert_eq!(store.create().id(), &id(2));
+    assert_eq!((store.len(), store.stats().evicted), (2, 0));
+}
+
+#[test]
+fn foreign_id_that_is_taken_needs_entropy_for_another() {
+    let script = Script::default();
+    let store = script.builder().build().unwrap();
+    store.try_create_with_id("theirs", 1).unwrap();
+    let taken = || store.create_with_id(String::from("theirs"));
+    assert!(catch_unwind(AssertUnwindSafe(taken)).is_err());
+    assert_eq!((store.len(), *store.load("theirs").unwrap()), (1, 1));
+    script.then(&[9]);
+    assert_eq!(taken().id(), &id(9));
+    assert_eq!((store.len(), *store.load("theirs").unwrap()), (2, 1));
+}
+
+#[test]
+fn rotate_without_entropy_leaves_the_session_under_its_id() {
+    let script = Script::default();
+    let store = script.builder().build().unwrap();
+    script.then(&[5]);
+    let mut session = store.create_with(1);
+    let error = store.try_rotate(&mut session).unwrap_err();
+    assert!(matches!(error, RotateError::Entropy(_)));
+    let panic = catch_unwind(AssertUnwindSafe(|| store.rotate(&mut session))).unwrap_err();
+    assert!(
+        message(&*panic).contains("no random bytes"),
+        "{}",
+        message(&*panic)
+    );
+    assert_eq!((session.id(), store.len()), (&id(5), 1));
+    assert_eq!(*store.load(&id(5)).unwrap(), 1);
+    assert_eq!(store.stats().rotated, 0);
+}
+
+/// A store with one session that has just expired, and a reading of the clock from before.
+///
+/// The store has no lifetimes and the session's deadline is put in by hand, so that no sweep removes
+/// it and all depends on the deadline word.
+fn just_expired() -> (SessionStore<u64>, SessionId, Tick) {
+    let clock = ManualClock::new();
+    let store = SessionStore::<u64>::builder()
+        .shards(2)
+        .clock(clock.clone());
+    let (store, id) = (store.build().unwrap(), id(5));
+    let stale = store.inner.clock.now();
+    let terms = Terms {
+        limit: NEVER,
+        slides: true,
+    };
+    let entry = Entry::new(stale + 1, Record::with_terms(1, terms));
+    let place = store.inner.gate.place(id);
+    store
+        .inner
+        .gate
+        .exclusive(place.shard)
+        .insert(&place, entry);
+    store.inner.capacity.reserve().unwrap().keep();
+    clock.advance(Duration::from_nanos(1));
+    (store, id, stale)
+}
+
+/// What a thread does that read the clock and was then held up.
+fn touch_at(store: &SessionStore<u64>, id: SessionId, now: Tick) -> bool {
+    let touch = |entry: &Entry<u64>| entry.touch(now, Some(ticks(MINUTE)));
+    store
+        .inner
+        .gate
+        .read(&store.inner.gate.place(id), touch)
+        .unwrap_or(false)
+}
+
+/// Whoever was told of the death, a stale touch must not undo it.
+#[test]
+fn stale_clock_reading_does_not_revive_what_anybody_saw_expired() {
+    type Witness = fn(&SessionStore<u64>, SessionId);
+    let witnesses: [(&str, Witness); 10] = [
+        ("contains", |store, id| assert!(!store.contains(&id))),
+        ("load", |store, id| assert!(store.load(&id).is_none())),
+        ("touch", |store, id| assert!(!store.touch(&id))),
+        ("expires_in", |store, id| {
+            assert!(store.expires_in(&id).is_none())
+        }),
+        ("update", |store, id| {
+            assert!(store.update(&id, |value| *value += 1).is_none())
+        }),
+        ("set_expiry", |store, id| {
+            assert!(!store.set_expiry(&id, MINUTE))
+        }),
+        ("destroy", |store, id| assert!(!store.destroy(&id))),
+        ("for_each", |store, _| {
+            store.for_each(|_, _| panic!("it has expired"))
+        }),
+        ("save", |store, id| {
+            assert!(!store.save(&Session::new(id, Record::fresh(2))))
+        }),
+        ("rotate", |store, id| {
+            assert!(!store.rotate(&mut Session::new(id, Record::fresh(2))))
+        }),
+    ];
+    for (name, witness) in witnesses {
+        let (store, id, stale) = just_expired();
+        witness(&store, id);
+        assert!(!touch_at(&store, id, stale), "revived after {name}");
+        assert!(!store.contains(&id), "revived after {name}");
+    }
+}
+
+#[test]
+fn stale_clock_reading_does_not_revive_a_destroyed_session() {
+    let (store, id, stale) = just_expired();
+    assert!(touch_at(&store, id, stale));
+    assert!(store.destroy(&id));
+    assert!(!touch_at(&store, id, stale));
+    assert_eq!(store.stats().destroyed, 1);
+}
