@@ -175,19 +175,19 @@ impl<T> Entry<T> {
         }
     }
 
-    /// Ends a live session. Only one caller gets `true`.
+    /// Ends a live session. Only one caller gets `true`. A session found expired is marked, as by
+    /// [`is_live`](Self::is_live).
     pub(crate) fn revoke(&self, now: Tick) -> bool {
-        // Relaxed: see `extend`.
-        let mut seen = self.deadline.load(Ordering::Relaxed);
-        while seen > now {
-            match self.deadline.compare_exchange(
-                seen,
-                REVOKED,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return true,
-                Err(changed) => seen = changed,
+        while self.is_live(now) {
+            // Relaxed: see `extend`.
+            let seen = self.deadline.load(Ordering::Relaxed);
+            let ended = seen > now
+                && self
+                    .deadline
+                    .compare_exchange(seen, REVOKED, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_ok();
+            if ended {
+                return true;
             }
         }
         false
