@@ -230,7 +230,7 @@ impl<T> Exclusive<'_, T> {
     pub(crate) fn insert(&mut self, place: &Place, entry: Entry<T>) {
         let hasher = self.hasher;
         if self.table.len() == self.table.capacity() {
-            self.moved();
+            self.mark_moved();
             self.table.reserve(1, |bucket| hasher.hash_one(bucket.0));
         }
         let bucket = (place.id, SharedValue::new(entry));
@@ -296,7 +296,7 @@ impl<T> Exclusive<'_, T> {
 
     /// Empties the shard at one stroke.
     pub(crate) fn take_all(&mut self) -> Spent<T> {
-        self.moved();
+        self.mark_moved();
         Spent(std::mem::take(&mut *self.table))
     }
 
@@ -307,7 +307,7 @@ impl<T> Exclusive<'_, T> {
         if buckets <= SMALL || len > MOVABLE || len > buckets / SPARSE {
             return None;
         }
-        self.moved();
+        self.mark_moved();
         let hasher = self.hasher;
         let mut small = Table::with_capacity(len * 2);
         for bucket in self.table.drain() {
@@ -318,7 +318,8 @@ impl<T> Exclusive<'_, T> {
         Some(Spent(std::mem::replace(&mut *self.table, small)))
     }
 
-    fn moved(&self) {
+    /// Tells those who go through the shard in steps that entries have moved.
+    pub(crate) fn mark_moved(&self) {
         // Relaxed: under the exclusive lock; see `Shared::layout`.
         self.layout.fetch_add(1, Ordering::Relaxed);
     }

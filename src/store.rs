@@ -76,8 +76,8 @@ struct Inner<T> {
     /// Whether any session was created under a caller's text. Until then, a text that is not the
     /// form of an id is a miss without a digest or a lock.
     foreign_ids: AtomicBool,
-    /// How many calls of `clear` are under way: no session may rotate out of their path.
-    clearing: AtomicUsize,
+    /// How many walks are under way: no session may rotate out of their path.
+    walks: AtomicUsize,
 }
 
 impl SessionStore<Attributes> {
@@ -111,7 +111,7 @@ impl<T> SessionStore<T> {
             ends: Ends::new(config.listener),
             stats: Stats::new(),
             foreign_ids: AtomicBool::new(false),
-            clearing: AtomicUsize::new(0),
+            walks: AtomicUsize::new(0),
         };
         Self {
             inner: Arc::new(inner),

@@ -168,7 +168,7 @@ impl<T> SessionStore<T> {
 
 enum Rotated {
     Yes,
-    /// The new id is in the table already, or would take the session out of the path of a clear.
+    /// The new id is in the table already, or would take the session out of the path of a walk.
     Taken,
     Gone,
 }
@@ -193,9 +193,9 @@ impl<T> Inner<T> {
         let now = self.clock.now();
         let (from, to) = (self.gate.place(old), self.gate.place(new));
         let mut pair = self.gate.exclusive_pair(&from, &to);
-        // Relaxed: a clear raises it before its first lock, so it is seen under the lock of any
-        // shard that the clear has passed. A clear goes upwards; what moves up stays before it.
-        let escapes = to.shard < from.shard && self.clearing.load(Ordering::Relaxed) > 0;
+        // Relaxed: a walk raises it before its first lock, so it is seen under the lock of any shard
+        // that a walk has been in. Walks go upwards: what moves up stays before them.
+        let escapes = to.shard < from.shard && self.walks.load(Ordering::Relaxed) > 0;
         if escapes || pair.shard_of(&to).find(&to).is_some() {
             return Rotated::Taken;
         }
@@ -208,6 +208,10 @@ impl<T> Inner<T> {
         };
         let moved = Entry::new(entry.deadline(), Arc::clone(entry.record()));
         pair.shard_of(&to).insert(&to, moved);
+        if to.shard == from.shard {
+            // To a walk that is in this shard, the session may have gone where it has been.
+            pair.shard_of(&to).mark_moved();
+        }
         drop(pair);
         self.ends
             .deliver(&self.stats, [Ended::new(old, entry, Cause::Rotated)]);

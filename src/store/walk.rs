@@ -15,11 +15,14 @@ use crate::entry::Record;
 use crate::id::SessionId;
 use crate::stats::StoreStats;
 use crate::sweep::{Batch, DEFAULT_BUDGET};
-use crate::sync::Ordering;
+use crate::sync::{AtomicUsize, Ordering};
 
 /// Sessions copied under one shared lock: their reference counts are in as many cache lines, some
 /// 100 ns each when none is cached.
 const COPIED_PER_SLICE: usize = 128;
+
+/// A bucket beyond those of any table.
+const PAST_THE_END: usize = usize::MAX;
 
 /// Buckets that one call of `stats` looks at, over all shards: 128 KiB of them, and an estimate that
 /// is within two points of a hundred, 19 times out of 20, for a table half full.
@@ -28,9 +31,9 @@ const SAMPLED: usize = 4096;
 impl<T> SessionStore<T> {
     /// Calls a closure for each live session, with its id and its data.
     ///
-    /// A session that lives throughout the walk is seen exactly once, unless it is rotated
-    /// meanwhile; one that is created or ends meanwhile may be seen or not. Does not count as
-    /// activity. The order is arbitrary.
+    /// A session that lives throughout the walk is seen exactly once; if it is rotated meanwhile, it
+    /// may be seen under both ids. One that is created or ends meanwhile may be seen or not. Does not
+    /// count as activity. The order is arbitrary.
     ///
     /// Takes time and, shard by shard, 16 bytes of memory for each session.
     ///
@@ -38,6 +41,7 @@ impl<T> SessionStore<T> {
     ///
     /// One shard's shared lock at a time, for a slice of its buckets. The closure runs outside.
     pub fn for_each(&self, mut visit: impl FnMut(&SessionId, &T)) {
+        let _walk = Walk::begin(&self.inner.walks);
         for shard in 0..self.inner.gate.count() {
             self.inner
                 .walk(shard, |id, record| visit(&id, &record.value));
@@ -54,6 +58,7 @@ impl<T> SessionStore<T> {
     ///
     /// As `for_each`, and the shard's exclusive lock for each removal.
     pub fn retain(&self, mut keep: impl FnMut(&SessionId, &T) -> bool) -> usize {
+        let _walk = Walk::begin(&self.inner.walks);
         let mut removed = 0;
         for shard in 0..self.inner.gate.count() {
             self.inner.walk(shard, |id, mut record| {
@@ -75,15 +80,15 @@ impl<T> SessionStore<T> {
 
     /// Ends every session that is in the store when the call begins.
     ///
+    /// None escapes by being rotated meanwhile. One that is created meanwhile may be ended or not.
+    ///
     /// # Locking
     ///
     /// One shard's exclusive lock at a time, for as long as it takes to swap an empty table in.
     pub fn clear(&self) {
         let inner = &*self.inner;
         let now = inner.clock.now();
-        // Relaxed, both: see `Inner::rotate`. Panics of user code do not come this far: they are
-        // caught where ends are delivered.
-        inner.clearing.fetch_add(1, Ordering::Relaxed);
+        let _walk = Walk::begin(&inner.walks);
         for shard in 0..inner.gate.count() {
             let table = inner.gate.exclusive(shard).take_all();
             inner.capacity.release(table.len());
@@ -93,7 +98,6 @@ impl<T> SessionStore<T> {
             });
             inner.ends.deliver(&inner.stats, ended);
         }
-        inner.clearing.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Removes every session that has expired when the call begins, and returns how many.
@@ -141,6 +145,23 @@ impl<T> SessionStore<T> {
     }
 }
 
+/// Keeps sessions from rotating out of the path of a walk, until it is dropped.
+struct Walk<'a>(&'a AtomicUsize);
+
+impl<'a> Walk<'a> {
+    fn begin(walks: &'a AtomicUsize) -> Self {
+        // Relaxed, here and in `drop`: see `Inner::rotate`.
+        walks.fetch_add(1, Ordering::Relaxed);
+        Self(walks)
+    }
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 enum Removal<T> {
     Done,
     Gone,
@@ -178,7 +199,8 @@ impl<T> Inner<T> {
                 }
             });
             drop(lock);
-            from = stretch.next;
+            // Once more after the last: a session that was shown may have moved meanwhile.
+            from = stretch.next.or((!slice.is_empty()).then_some(PAST_THE_END));
             visited.extend(slice.iter().map(|(id, _)| *id));
             slice.drain(..).for_each(|(id, record)| visit(id, record));
         }
