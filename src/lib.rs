@@ -65,6 +65,8 @@ mod attributes;
 mod builder;
 mod capacity;
 mod clock;
+#[cfg(feature = "cookie")]
+mod cookie;
 mod ends;
 mod entry;
 mod error;
@@ -81,6 +83,8 @@ pub use crate::attributes::Attributes;
 pub use crate::builder::{Builder, IdSource};
 pub use crate::capacity::OnFull;
 pub use crate::clock::{Clock, MAX_LIFETIME, ManualClock};
+#[cfg(feature = "cookie")]
+pub use crate::cookie::SessionCookie;
 pub use crate::ends::{Cause, End};
 pub use crate::error::{BuildError, CreateError, EntropyError, Rejected, RotateError, SaveError};
 pub use crate::id::{AsSessionId, SessionId, SessionToken};
