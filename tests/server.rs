@@ -1,0 +1,490 @@
+//! The server example, started as a newcomer starts it and driven over HTTP as browsers drive it.
+
+use std::env::{consts::EXE_SUFFIX, current_exe};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// So that a server that does not answer is a failure and not a test that never ends.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn server() -> Command {
+    let test: PathBuf = current_exe().unwrap();
+    let target = test.ancestors().nth(2).unwrap();
+    let example = target.join(format!("examples/server{EXE_SUFFIX}"));
+    assert!(
+        example.exists(),
+        "the server example is not built: run `cargo test`, or first `cargo build --example server`"
+    );
+    Command::new(example)
+}
+
+/// A running server, which ends with the test.
+struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(flags: &[&str]) -> Self {
+        let mut command = server();
+        command.args(["--port", "0"]).args(flags);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.strip_prefix("Listening on http://").and_then(|rest| {
+            let (address, _) = rest.split_once(',')?;
+            address.parse().ok()
+        });
+        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        Self {
+            child,
+            stdout,
+            address,
+        }
+    }
+
+    fn browser(&self) -> Browser {
+        Browser {
+            address: self.address,
+            cookie: None,
+        }
+    }
+
+    fn count(&self, counter: &str) -> u64 {
+        let stats = self.browser().get("/stats");
+        stats.json()[counter]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {counter} in {}", stats.body))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Reply {
+    status: u16,
+    set_cookie: Option<String>,
+    body: String,
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+/// A client that keeps one cookie, as a browser does.
+#[derive(Clone)]
+struct Browser {
+    address: SocketAddr,
+    cookie: Option<String>,
+}
+
+impl Browser {
+    fn get(&mut self, path: &str) -> Reply {
+        self.send("GET", path, "")
+    }
+
+    fn post(&mut self, path: &str, body: &str) -> Reply {
+        self.send("POST", path, body)
+    }
+
+    fn sign_in(&mut self, user: &str) -> Reply {
+        self.post("/sign-in", &format!("{{\"user\":{user:?}}}"))
+    }
+
+    fn add(&mut self, item: &str) -> Reply {
+        self.post("/cart", &format!("{{\"item\":{item:?}}}"))
+    }
+
+    fn user(&mut self) -> Value {
+        self.get("/me").json()["user"].clone()
+    }
+
+    fn cart(&mut self) -> Value {
+        self.get("/cart").json()["items"].clone()
+    }
+
+    fn send(&mut self, method: &str, path: &str, body: &str) -> Reply {
+        let cookie = self
+            .cookie
+            .as_ref()
+            .map(|pair| format!("Cookie: lang=en; {pair}\r\n"));
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            cookie.unwrap_or_default(),
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        let reply = parse(&response);
+        if let Some(set_cookie) = &reply.set_cookie {
+            self.keep(set_cookie);
+        }
+        reply
+    }
+
+    fn keep(&mut self, set_cookie: &str) {
+        let (pair, attributes) = set_cookie.split_once("; ").unwrap();
+        assert!(pair.starts_with("__Host-session="), "{pair}");
+        let (fixed, seconds) = attributes.split_once("; Max-Age=").unwrap();
+        assert_eq!(fixed, "HttpOnly; SameSite=Lax; Secure; Path=/");
+        self.cookie = (seconds != "0").then(|| pair.to_owned());
+    }
+}
+
+fn parse(response: &str) -> Reply {
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    let header = |name: &str| {
+        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+        let (_, value) = lines.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        Some(value.to_owned())
+    };
+    assert_eq!(
+        header("Cache-Control").as_deref(),
+        Some("no-store"),
+        "{head}"
+    );
+    Reply {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        set_cookie: header("Set-Cookie"),
+        body: body.to_owned(),
+    }
+}
+
+#[test]
+fn server_prints_three_curl_lines_for_its_address() {
+    let mut server = Server::start(&[]);
+    let url = format!("http://{}/", server.address);
+    let lines: Vec<String> = (&mut server.stdout)
+        .lines()
+        .take(6)
+        .map(Result::unwrap)
+        .collect();
+    let tries = lines
+        .iter()
+        .filter(|line| line.contains(" curl ") && line.contains(&url));
+    assert_eq!(tries.count(), 3, "{lines:?}");
+}
+
+#[test]
+fn visits_are_counted_for_each_browser() {
+    let server = Server::start(&[]);
+    let (mut ada, mut bob) = (server.browser(), server.browser());
+    for visits in 1..=3 {
+        assert_eq!(ada.get("/").json()["visits"], visits);
+    }
+    assert_eq!(bob.get("/").json()["visits"], 1);
+    assert_eq!(ada.get("/me").json()["visits"], 3);
+    assert_ne!(ada.cookie, bob.cookie);
+}
+
+#[test]
+fn cookie_lives_as_long_as_the_idle_timeout_and_is_sent_again() {
+    let server = Server::start(&["--idle", "90", "--ttl", "2h"]);
+    let mut browser = server.browser();
+    for path in ["/", "/me", "/cart", "/"] {
+        let set_cookie = browser.get(path).set_cookie.unwrap();
+        let (_, seconds) = set_cookie.rsplit_once('=').unwrap();
+        let seconds: u64 = seconds.parse().unwrap();
+        assert!((60..=90).contains(&seconds), "{path}: {seconds}");
+    }
+}
+
+#[test]
+fn sign_in_gives_a_new_id_and_kills_the_old_one() {
+    let server = Server::start(&[]);
+    let mut browser = server.browser();
+    browser.get("/");
+    let mut thief = browser.clone();
+    assert_eq!(browser.sign_in("ada").json()["user"], "ada");
+    assert_ne!(browser.cookie, thief.cookie);
+    assert_eq!(thief.user(), Value::Null);
+    assert_eq!(
+        thief.get("/").json()["visits"],
+        1,
+        "not the session that was signed in"
+    );
+    assert_eq!(browser.user(), "ada");
+    assert_eq!(
+        browser.get("/").json()["visits"],
+        2,
+        "the same session under another id"
+    );
+    assert_eq!(server.count("rotated"), 1);
+}
+
+#[test]
+fn id_that_the_server_never_gave_is_not_adopted() {
+    let server = Server::start(&[]);
+    let planted = Some("__Host-session=AAECAwQFBgcICQoLDA0ODw".to_owned());
+    for path in ["/", "/sign-in", "/cart"] {
+        let mut browser = Browser {
+            cookie: planted.clone(),
+            ..server.browser()
+        };
+        let reply = match path {
+            "/" => browser.get(path),
+            "/cart" => browser.add("umbrella"),
+            _ => browser.sign_in("ada"),
+        };
+        assert_eq!(reply.status, 200);
+        assert_ne!(browser.cookie, planted, "{path}");
+    }
+    let mut attacker = Browser {
+        cookie: planted,
+        ..server.browser()
+    };
+    assert_eq!(attacker.user(), Value::Null);
+}
+
+#[test]
+fn cart_is_kept_across_requests_and_sign_in() {
+    let server = Server::start(&[]);
+    let mut browser = server.browser();
+    browser.add("umbrella");
+    assert_eq!(
+        browser.add("coat").json()["items"],
+        Value::from(vec!["umbrella", "coat"])
+    );
+    assert_eq!(browser.sign_in("ada").json()["items"], 2);
+    browser.add("hat");
+    browser.sign_in("ada");
+    assert_eq!(browser.cart(), Value::from(vec!["umbrella", "coat", "hat"]));
+}
+
+#[test]
+fn another_user_of_the_same_browser_gets_neither_cart_nor_session() {
+    let server = Server::start(&[]);
+    let mut browser = server.browser();
+    browser.sign_in("ada");
+    browser.add("diary");
+    let mut ada = browser.clone();
+    assert_eq!(browser.sign_in("bob").json()["items"], 0);
+    assert_eq!(browser.user(), "bob");
+    assert_eq!(ada.user(), Value::Null, "her session has ended");
+}
+
+#[test]
+fn sign_out_ends_the_session_everywhere_and_removes_the_cookie() {
+    let server = Server::start(&[]);
+    let mut browser = server.browser();
+    browser.sign_in("ada");
+    browser.add("umbrella");
+    let mut copy = browser.clone();
+    assert_eq!(browser.post("/sign-out", "").json()["signed_out"], true);
+    assert_eq!(browser.cookie, None);
+    assert_eq!(copy.user(), Value::Null);
+    assert_eq!(copy.cart(), Value::from(Vec::<Value>::new()));
+    assert_eq!(copy.post("/sign-out", "").json()["signed_out"], false);
+    assert_eq!((server.count("live"), server.count("destroyed")), (0, 1));
+}
+
+#[test]
+fn reading_makes_no_session() {
+    let server = Server::start(&[]);
+    for path in ["/me", "/cart", "/stats", "/nowhere"] {
+        assert_eq!(server.browser().get(path).set_cookie, None, "{path}");
+    }
+    server.browser().post("/sign-out", "");
+    assert_eq!(server.count("created"), 0);
+}
+
+#[test]
+fn visitors_beyond_the_bound_take_the_place_of_others() {
+    let server = Server::start(&["--max-sessions", "2"]);
+    for _ in 0..5 {
+        assert_eq!(server.browser().get("/").status, 200);
+    }
+    assert_eq!(
+        ["created", "evicted", "live"].map(|counter| server.count(counter)),
+        [5, 3, 2]
+    );
+}
+
+#[test]
+fn names_and_carts_have_a_limit() {
+    let server = Server::start(&[]);
+    let mut browser = server.browser();
+    assert_eq!(browser.sign_in("").status, 400);
+    assert_eq!(browser.sign_in(&"a".repeat(65)).status, 400);
+    assert_eq!(browser.sign_in(&"a".repeat(5000)).status, 413);
+    assert_eq!(browser.post("/cart", "umbrella").status, 400);
+    assert_eq!(server.count("created"), 0);
+    for _ in 0..100 {
+        assert_eq!(browser.add("umbrella").status, 200);
+    }
+    assert_eq!(browser.add("umbrella").status, 409);
+    assert_eq!(browser.cart().as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn parallel_requests_of_one_visitor_lose_no_change() {
+    let server = Server::start(&[]);
+    let mut browser = server.browser();
+    browser.sign_in("ada");
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let mut browser = browser.clone();
+            scope.spawn(move || {
+                for turn in 0..20 {
+                    browser.get("/");
+                    browser.add(&format!("{thread}/{turn}"));
+                }
+            });
+        }
+    });
+    assert_eq!(browser.get("/me").json()["visits"], 80);
+    assert_eq!(browser.cart().as_array().unwrap().len(), 80);
+}
+
+#[test]
+fn requests_during_a_sign_out_never_bring_the_session_back() {
+    let server = Server::start(&[]);
+    let mut browser = server.browser();
+    browser.sign_in("ada");
+    browser.add("umbrella");
+    let signed_out = AtomicBool::new(false);
+    let (ready, all_ready) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            let (signed_out, ready, browser) = (&signed_out, ready.clone(), &browser);
+            scope.spawn(move || {
+                let mut late = 0;
+                for turn in 0.. {
+                    if turn == 10 {
+                        ready.send(()).unwrap();
+                    }
+                    let is_late = signed_out.load(Ordering::SeqCst);
+                    request_as(browser, turn, is_late);
+                    late += u32::from(is_late);
+                    if late == 12 {
+                        break;
+                    }
+                }
+            });
+        }
+        for _ in 0..3 {
+            all_ready.recv_timeout(PATIENCE).expect("a client failed");
+        }
+        browser.clone().post("/sign-out", "");
+        signed_out.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(browser.user(), Value::Null);
+}
+
+/// Sends one of three requests with a browser's cookie, and checks the answer if the session had
+/// ended before the request was sent.
+fn request_as(browser: &Browser, turn: u32, ended: bool) {
+    let mut sender = browser.clone();
+    let fresh = match turn % 3 {
+        0 => sender.user().is_null(),
+        1 => sender.get("/").json()["visits"] == 1,
+        _ => sender.add("coat").json()["items"] == Value::from(vec!["coat"]),
+    };
+    if ended {
+        assert!(fresh, "the session is back in request {turn}");
+        assert!(
+            turn % 3 == 0 || sender.cookie != browser.cookie,
+            "its id is back"
+        );
+    }
+}
+
+fn refusal(flags: &[&str]) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = server().args(flags).output().unwrap();
+    let sentence = String::from_utf8(stderr).unwrap();
+    assert!(!status.success() && stdout.is_empty(), "{flags:?}");
+    assert!(
+        sentence.starts_with("server: ") && sentence.ends_with(".\n"),
+        "{sentence:?}"
+    );
+    assert_eq!(sentence.lines().count(), 1, "{sentence:?}");
+    sentence
+}
+
+#[test]
+fn taken_port_is_one_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let sentence = refusal(&["--port", &port]);
+    assert!(
+        sentence.contains(&port) && sentence.contains("--port"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn bad_flag_is_one_sentence_that_names_it() {
+    for (flags, named) in [
+        (["--port", "x"], "--port"),
+        (["--port", "65536"], "--port"),
+        (["--idle", "soon"], "--idle"),
+        (["--idle", "5x"], "--idle"),
+        (["--ttl", "1.5h"], "--ttl"),
+        (["--ttl", "h"], "--ttl"),
+        (["--ttl", "0"], "ttl"),
+        (["--idle", "13h"], "idle_timeout"),
+        (["--max-sessions", "0"], "max_sessions"),
+        (["--max-sessions", "many"], "--max-sessions"),
+        (["--colour", "red"], "--colour"),
+    ] {
+        let sentence = refusal(&flags);
+        assert!(sentence.contains(named), "{sentence}");
+    }
+}
+
+#[test]
+fn help_explains_every_flag_and_is_no_failure() {
+    let Output { status, stdout, .. } = server().arg("--help").output().unwrap();
+    let help = String::from_utf8(stdout).unwrap();
+    assert!(status.success());
+    for flag in ["--port", "--idle", "--ttl", "--max-sessions"] {
+        assert!(help.contains(flag), "{help}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_the_server_even_if_a_connection_is_open() {
+    let mut server = Server::start(&[]);
+    let _silent = TcpStream::connect(server.address).unwrap();
+    // Once it answers it also listens for the signal.
+    (0..3).for_each(|_| drop(server.browser().get("/me")));
+    let interrupt = format!("kill -INT {}", server.child.id());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &interrupt])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut rest = String::new();
+    // Ends when the server does: it holds the other end.
+    server.stdout.read_to_string(&mut rest).unwrap();
+    assert!(server.child.wait().unwrap().success());
+}
