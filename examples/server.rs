@@ -86,7 +86,7 @@ impl Shop {
     /// Answers, and sends the cookie again: the browser's deadline then moves with the store's.
     fn reply(&self, id: &SessionId, body: &Value) -> Response {
         let cookie = self.cookie.renew(&self.sessions, id);
-        (cookie.map(set_cookie), line(body)).into_response()
+        (cookie.as_ref().map(set_cookie), line(body)).into_response()
     }
 
     /// Answers from the request's session, or as to a new visitor, without making one.
@@ -132,7 +132,7 @@ async fn sign_in(shop: State<Shop>, headers: HeaderMap, Json(form): Json<SignIn>
     });
     let body = json!({ "user": user, "items": items.ok_or(NO_SESSION)? });
     let cookie = shop.cookie.issue(&shop.sessions, session.id());
-    Ok((set_cookie(cookie), line(&body)).into_response())
+    Ok((set_cookie(&cookie), line(&body)).into_response())
 }
 
 async fn me(shop: State<Shop>, headers: HeaderMap) -> Response {
@@ -166,7 +166,7 @@ async fn sign_out(shop: State<Shop>, headers: HeaderMap) -> Response {
     let id = shop.id(&headers);
     let ended = id.is_some_and(|id| shop.sessions.destroy(&id));
     let body = json!({ "signed_out": ended });
-    (set_cookie(shop.cookie.removal()), line(&body)).into_response()
+    (set_cookie(&shop.cookie.removal()), line(&body)).into_response()
 }
 
 async fn stats(shop: State<Shop>) -> Response {
@@ -179,7 +179,7 @@ async fn stats(shop: State<Shop>) -> Response {
     }))
 }
 
-fn set_cookie(cookie: impl ToString) -> [(HeaderName, String); 1] {
+fn set_cookie(cookie: &impl ToString) -> [(HeaderName, String); 1] {
     [(header::SET_COOKIE, cookie.to_string())]
 }
 
