@@ -1,176 +1,17 @@
 //! The server example, started as a newcomer starts it and driven over HTTP as browsers drive it.
 
-use std::env::{consts::EXE_SUFFIX, current_exe};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+#[path = "server/harness.rs"]
+mod harness;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
+use harness::{Browser, PATIENCE, Reply, Server, server};
 use serde_json::Value;
-
-/// So that a server that does not answer is a failure and not a test that never ends.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn server() -> Command {
-    let test: PathBuf = current_exe().unwrap();
-    let target = test.ancestors().nth(2).unwrap();
-    let example = target.join(format!("examples/server{EXE_SUFFIX}"));
-    assert!(
-        example.exists(),
-        "the server example is not built: run `cargo test`, or first `cargo build --example server`"
-    );
-    Command::new(example)
-}
-
-/// A running server, which ends with the test.
-struct Server {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(flags: &[&str]) -> Self {
-        let mut command = server();
-        command.args(["--port", "0"]).args(flags);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.strip_prefix("Listening on http://").and_then(|rest| {
-            let (address, _) = rest.split_once(',')?;
-            address.parse().ok()
-        });
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self {
-            child,
-            stdout,
-            address,
-        }
-    }
-
-    fn browser(&self) -> Browser {
-        Browser {
-            address: self.address,
-            cookie: None,
-        }
-    }
-
-    fn count(&self, counter: &str) -> u64 {
-        let stats = self.browser().get("/stats");
-        stats.json()[counter]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no {counter} in {}", stats.body))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Both fail only if it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-struct Reply {
-    status: u16,
-    set_cookie: Option<String>,
-    body: String,
-}
-
-impl Reply {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
-    }
-}
-
-/// A client that keeps one cookie, as a browser does.
-#[derive(Clone)]
-struct Browser {
-    address: SocketAddr,
-    cookie: Option<String>,
-}
-
-impl Browser {
-    fn get(&mut self, path: &str) -> Reply {
-        self.send("GET", path, "")
-    }
-
-    fn post(&mut self, path: &str, body: &str) -> Reply {
-        self.send("POST", path, body)
-    }
-
-    fn sign_in(&mut self, user: &str) -> Reply {
-        self.post("/sign-in", &format!("{{\"user\":{user:?}}}"))
-    }
-
-    fn add(&mut self, item: &str) -> Reply {
-        self.post("/cart", &format!("{{\"item\":{item:?}}}"))
-    }
-
-    fn user(&mut self) -> Value {
-        self.get("/me").json()["user"].clone()
-    }
-
-    fn cart(&mut self) -> Value {
-        self.get("/cart").json()["items"].clone()
-    }
-
-    fn send(&mut self, method: &str, path: &str, body: &str) -> Reply {
-        let cookie = self
-            .cookie
-            .as_ref()
-            .map(|pair| format!("Cookie: lang=en; {pair}\r\n"));
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.address,
-            cookie.unwrap_or_default(),
-            body.len()
-        );
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut response = String::new();
-        stream.read_to_string(&mut response).unwrap();
-        let reply = parse(&response);
-        if let Some(set_cookie) = &reply.set_cookie {
-            self.keep(set_cookie);
-        }
-        reply
-    }
-
-    fn keep(&mut self, set_cookie: &str) {
-        let (pair, attributes) = set_cookie.split_once("; ").unwrap();
-        assert!(pair.starts_with("__Host-session="), "{pair}");
-        let (fixed, seconds) = attributes.split_once("; Max-Age=").unwrap();
-        assert_eq!(fixed, "HttpOnly; SameSite=Lax; Secure; Path=/");
-        self.cookie = (seconds != "0").then(|| pair.to_owned());
-    }
-}
-
-fn parse(response: &str) -> Reply {
-    let (head, body) = response.split_once("\r\n\r\n").unwrap();
-    let header = |name: &str| {
-        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-        let (_, value) = lines.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-        Some(value.to_owned())
-    };
-    assert_eq!(
-        header("Cache-Control").as_deref(),
-        Some("no-store"),
-        "{head}"
-    );
-    Reply {
-        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-        set_cookie: header("Set-Cookie"),
-        body: body.to_owned(),
-    }
-}
 
 #[test]
 fn server_prints_three_curl_lines_for_its_address() {
@@ -238,18 +79,18 @@ fn sign_in_gives_a_new_id_and_kills_the_old_one() {
 fn id_that_the_server_never_gave_is_not_adopted() {
     let server = Server::start(&[]);
     let planted = Some("__Host-session=AAECAwQFBgcICQoLDA0ODw".to_owned());
-    for path in ["/", "/sign-in", "/cart"] {
+    let send: [fn(&mut Browser) -> Reply; 3] = [
+        |browser| browser.get("/"),
+        |browser| browser.add("hat"),
+        |browser| browser.sign_in("ada"),
+    ];
+    for send in send {
         let mut browser = Browser {
             cookie: planted.clone(),
             ..server.browser()
         };
-        let reply = match path {
-            "/" => browser.get(path),
-            "/cart" => browser.add("umbrella"),
-            _ => browser.sign_in("ada"),
-        };
-        assert_eq!(reply.status, 200);
-        assert_ne!(browser.cookie, planted, "{path}");
+        assert_eq!(send(&mut browser).status, 200);
+        assert_ne!(browser.cookie, planted);
     }
     let mut attacker = Browser {
         cookie: planted,
@@ -412,13 +253,25 @@ fn request_as(browser: &Browser, turn: u32, ended: bool) {
 }
 
 fn refusal(flags: &[&str]) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = server().args(flags).output().unwrap();
+    let mut command = server();
+    command
+        .args(flags)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut printed = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut printed).unwrap();
+    if !printed.is_empty() {
+        // It has started and would run for ever.
+        child.kill().unwrap();
+    }
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    assert!(
+        printed.is_empty() && !status.success(),
+        "{flags:?}: {printed}"
+    );
     let sentence = String::from_utf8(stderr).unwrap();
-    assert!(!status.success() && stdout.is_empty(), "{flags:?}");
     assert!(
         sentence.starts_with("server: ") && sentence.ends_with(".\n"),
         "{sentence:?}"

@@ -1,0 +1,186 @@
+//! Owns the running server example and the browsers that talk to it.
+
+use std::env::{consts::EXE_SUFFIX, current_exe};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+/// So that a server that does not answer is a failure and not a test that never ends.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn server() -> Command {
+    let test = current_exe().unwrap();
+    let target = test.ancestors().nth(2).unwrap();
+    let example = target.join(format!("examples/server{EXE_SUFFIX}"));
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = newest(&package.join("src")).max(newest(&package.join("examples/server.rs")));
+    assert!(
+        example.exists() && newest(&example) >= source,
+        "the server example is not built, or older than its source: run a plain `cargo test`, \
+         or `cargo build --example server` first"
+    );
+    Command::new(example)
+}
+
+/// Returns when a file, or any file below a directory, was last changed.
+fn newest(path: &Path) -> SystemTime {
+    let metadata = path.metadata().unwrap();
+    if metadata.is_file() {
+        return metadata.modified().unwrap();
+    }
+    let times = path
+        .read_dir()
+        .unwrap()
+        .map(|entry| newest(&entry.unwrap().path()));
+    times.max().unwrap()
+}
+
+/// A running server, which ends with the test.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) stdout: BufReader<ChildStdout>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let mut command = server();
+        command.args(["--port", "0"]).args(flags);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.strip_prefix("Listening on http://").and_then(|rest| {
+            let (address, _) = rest.split_once(',')?;
+            address.parse().ok()
+        });
+        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        Self {
+            child,
+            stdout,
+            address,
+        }
+    }
+
+    pub(crate) fn browser(&self) -> Browser {
+        Browser {
+            address: self.address,
+            cookie: None,
+        }
+    }
+
+    pub(crate) fn count(&self, counter: &str) -> u64 {
+        let stats = self.browser().get("/stats");
+        stats.json()[counter]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {counter} in {}", stats.body))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) set_cookie: Option<String>,
+    body: String,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+/// A client that keeps one cookie, as a browser does.
+#[derive(Clone)]
+pub(crate) struct Browser {
+    pub(crate) address: SocketAddr,
+    pub(crate) cookie: Option<String>,
+}
+
+impl Browser {
+    pub(crate) fn get(&mut self, path: &str) -> Reply {
+        self.send("GET", path, "")
+    }
+
+    pub(crate) fn post(&mut self, path: &str, body: &str) -> Reply {
+        self.send("POST", path, body)
+    }
+
+    pub(crate) fn sign_in(&mut self, user: &str) -> Reply {
+        self.post("/sign-in", &format!("{{\"user\":{user:?}}}"))
+    }
+
+    pub(crate) fn add(&mut self, item: &str) -> Reply {
+        self.post("/cart", &format!("{{\"item\":{item:?}}}"))
+    }
+
+    pub(crate) fn user(&mut self) -> Value {
+        self.get("/me").json()["user"].clone()
+    }
+
+    pub(crate) fn cart(&mut self) -> Value {
+        self.get("/cart").json()["items"].clone()
+    }
+
+    fn send(&mut self, method: &str, path: &str, body: &str) -> Reply {
+        let cookie = self
+            .cookie
+            .as_ref()
+            .map(|pair| format!("Cookie: lang=en; {pair}\r\n"));
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            cookie.unwrap_or_default(),
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        let reply = parse(&response);
+        if let Some(set_cookie) = &reply.set_cookie {
+            self.keep(set_cookie);
+        }
+        reply
+    }
+
+    fn keep(&mut self, set_cookie: &str) {
+        let (pair, attributes) = set_cookie.split_once("; ").unwrap();
+        assert!(pair.starts_with("__Host-session="), "{pair}");
+        let (fixed, seconds) = attributes.split_once("; Max-Age=").unwrap();
+        assert_eq!(fixed, "HttpOnly; SameSite=Lax; Secure; Path=/");
+        self.cookie = (seconds != "0").then(|| pair.to_owned());
+    }
+}
+
+fn parse(response: &str) -> Reply {
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    let header = |name: &str| {
+        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+        let (_, value) = lines.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        Some(value.to_owned())
+    };
+    assert_eq!(
+        header("Cache-Control").as_deref(),
+        Some("no-store"),
+        "{head}"
+    );
+    Reply {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        set_cookie: header("Set-Cookie"),
+        body: body.to_owned(),
+    }
+}
