@@ -347,6 +347,13 @@ impl<T> Inner<T> {
         let now = self.clock.now();
         let mut ended = Vec::new();
         let slot = self.capacity.reserve();
+        // Nobody is to make room for a session that its id keeps out, least of all the id's owner.
+        if slot.is_none() && self.is_taken(id, now) {
+            return Err(Rejected {
+                value: data,
+                error: CreateError::Taken,
+            });
+        }
         let slot = slot.or_else(|| self.capacity.make_room(&self.gate, id, now, &mut ended));
         let slot = slot.or_else(|| self.sweep_for_room(now));
         let created = match slot {
@@ -362,6 +369,13 @@ impl<T> Inner<T> {
         self.ends.deliver(&self.stats, ended);
         self.tend(now);
         created
+    }
+
+    fn is_taken(&self, id: SessionId, now: Tick) -> bool {
+        let live = self
+            .gate
+            .read(&self.gate.place(id), |entry| entry.is_live(now));
+        live.unwrap_or(false)
     }
 
     /// Stores a new session unless its id is taken, and looks a few buckets ahead for the dead.
