@@ -1,0 +1,174 @@
+//! Owns the operations and the settings a run is made of, small enough to read in a failure report.
+
+use std::time::Duration;
+
+use cloakroom::OnFull;
+
+/// Callers' ids: foreign texts first, canonical ones last. The third is a second spelling of an id,
+/// and so a foreign text.
+pub(crate) const TEXTS: [&str; 6] = [
+    "",
+    "alice@example.org",
+    "AAAAAAAAAAAAAAAAAAAAAB",
+    "\0nul\0",
+    "AAAAAAAAAAAAAAAAAAAAAA",
+    "-_-_-_-_-_-_-_-_-_-_-Q",
+];
+
+/// Where in [`TEXTS`] the canonical ids begin.
+pub(crate) const CANONICAL: usize = 4;
+
+/// Texts under which no session is ever created.
+pub(crate) const MALFORMED: [&str; 7] = [
+    "A",
+    "AAAAAAAAAAAAAAAAAAAAA",
+    "AAAAAAAAAAAAAAAAAAAAAAA",
+    "AAAAAAAAAAAAAAAAAAAAAA==",
+    "AAAAAAAAAAAAAAAAAAAAA+",
+    "AAAAAAAAAAAAAAAAAAAA\u{e9}",
+    "AAAAAAAAAAAAAAAAAAAAAC",
+];
+
+/// A store's settings.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
+pub(crate) struct Config {
+    pub(crate) many_shards: bool,
+    pub(crate) bound: Bound,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) small_budget: bool,
+    pub(crate) refuse: bool,
+}
+
+/// How many sessions a store may hold.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
+pub(crate) enum Bound {
+    None,
+    One,
+    /// Fewer than an eviction samples, so that its victim is the one soonest to expire of all.
+    Eight,
+    /// More than an eviction samples.
+    Forty,
+}
+
+/// Which deadlines the store gives its sessions.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
+pub(crate) enum Lifetimes {
+    None,
+    Idle,
+    Ttl,
+    Both,
+}
+
+/// Not a multiple of any step, so that touches reach the absolute limit at odd moments.
+pub(crate) const TTL: Duration = Duration::from_nanos(35_000_000_001);
+pub(crate) const IDLE: Duration = Duration::from_secs(10);
+
+impl Config {
+    pub(crate) fn shards(self) -> usize {
+        if self.many_shards { 16 } else { 2 }
+    }
+
+    pub(crate) fn max_sessions(self) -> Option<usize> {
+        match self.bound {
+            Bound::None => None,
+            Bound::One => Some(1),
+            Bound::Eight => Some(8),
+            Bound::Forty => Some(40),
+        }
+    }
+
+    pub(crate) fn ttl(self) -> Option<Duration> {
+        matches!(self.lifetimes, Lifetimes::Ttl | Lifetimes::Both).then_some(TTL)
+    }
+
+    pub(crate) fn idle(self) -> Option<Duration> {
+        matches!(self.lifetimes, Lifetimes::Idle | Lifetimes::Both).then_some(IDLE)
+    }
+
+    pub(crate) fn sweep_budget(self) -> usize {
+        if self.small_budget { 1 } else { 32 }
+    }
+
+    pub(crate) fn on_full(self) -> OnFull {
+        if self.refuse {
+            OnFull::Refuse
+        } else {
+            OnFull::Evict
+        }
+    }
+}
+
+/// Whom an operation is about.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
+pub(crate) enum Target {
+    /// An id handed out so far, live or dead, counted back from the newest.
+    Back(u8),
+    /// One of [`TEXTS`].
+    Text(u8),
+}
+
+/// How far time moves.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
+pub(crate) enum Span {
+    Zero,
+    Nanosecond,
+    Seconds(u8),
+    /// Up to the deadline of a session, if it has one to come.
+    ToDeadline(Target),
+    /// To one nanosecond before it.
+    ShortOfDeadline(Target),
+    /// Beyond every lifetime that a store may be given.
+    Century,
+    /// To the end of time.
+    End,
+}
+
+/// What an expiry is set to.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
+pub(crate) enum Until {
+    AtOnce,
+    Nanoseconds(u8),
+    Seconds(u8),
+    Eternity,
+    Never,
+    Policy,
+}
+
+/// One operation. Handles are counted back from the newest, like ids.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
+pub(crate) enum Op {
+    Create,
+    CreateWith,
+    CreateMany(u8),
+    CreateWithId(u8),
+    TryCreate,
+    TryCreateWith,
+    TryCreateWithId(Target),
+    Load(Target),
+    Peek(Target),
+    Contains(Target),
+    Touch(Target),
+    Update(Target),
+    Destroy(Target),
+    ExpiresIn(Target),
+    SetExpiry(Target, Until),
+    Mutate(u8),
+    Save(u8),
+    TrySave(u8),
+    CloneHandle(u8),
+    DropHandle(u8),
+    Rotate(u8),
+    Advance(Span),
+    Purge,
+    Retain(u8),
+    Clear,
+    ForEach,
+    Malformed(u8),
+}

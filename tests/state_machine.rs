@@ -1,0 +1,300 @@
+//! Random operations against a store and the reference model of `tests/model`, over all settings.
+//!
+//! `CLOAKROOM_CASES` sets how many cases are run. A failure is shrunk to a short list of operations.
+
+mod model;
+
+use cloakroom::{SessionId, SessionStore};
+use model::{Bound, Config, Data, Lifetimes, Op, Run, Span, Target, Until};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{TestCaseError, TestError, TestRunner};
+
+/// Cases that are run unless `CLOAKROOM_CASES` says otherwise.
+const CASES: u32 = 400;
+
+/// Operations in one case, at the most.
+const OPERATIONS: usize = 200;
+
+fn cases() -> u32 {
+    match std::env::var("CLOAKROOM_CASES") {
+        Ok(cases) => cases.parse().expect("CLOAKROOM_CASES is a number"),
+        Err(_) => CASES,
+    }
+}
+
+fn runner(cases: u32) -> TestRunner {
+    TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..Default::default()
+    })
+}
+
+fn configs() -> impl Strategy<Value = Config> {
+    let bound = prop_oneof![
+        Just(Bound::None),
+        Just(Bound::One),
+        Just(Bound::Eight),
+        Just(Bound::Forty),
+    ];
+    let lifetimes = prop_oneof![
+        Just(Lifetimes::None),
+        Just(Lifetimes::Idle),
+        Just(Lifetimes::Ttl),
+        Just(Lifetimes::Both),
+    ];
+    (
+        any::<bool>(),
+        bound,
+        lifetimes,
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(many_shards, bound, lifetimes, small_budget, refuse)| Config {
+                many_shards,
+                bound,
+                lifetimes,
+                small_budget,
+                refuse,
+            },
+        )
+}
+
+/// Mostly the newest few, so that operations meet on one session.
+fn targets() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        4 => (0u8..4).prop_map(Target::Back),
+        2 => (0u8..6).prop_map(Target::Text),
+        1 => any::<u8>().prop_map(Target::Back),
+    ]
+}
+
+fn spans() -> impl Strategy<Value = Span> {
+    prop_oneof![
+        1 => Just(Span::Zero),
+        3 => Just(Span::Nanosecond),
+        8 => (0u8..12).prop_map(Span::Seconds),
+        4 => targets().prop_map(Span::ToDeadline),
+        4 => targets().prop_map(Span::ShortOfDeadline),
+        1 => Just(Span::Century),
+        1 => Just(Span::End),
+    ]
+}
+
+fn untils() -> impl Strategy<Value = Until> {
+    prop_oneof![
+        1 => Just(Until::AtOnce),
+        1 => any::<u8>().prop_map(Until::Nanoseconds),
+        4 => (1u8..60).prop_map(Until::Seconds),
+        1 => Just(Until::Eternity),
+        1 => Just(Until::Never),
+        2 => Just(Until::Policy),
+    ]
+}
+
+fn handles() -> impl Strategy<Value = u8> {
+    0u8..6
+}
+
+fn creations() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => Just(Op::Create),
+        4 => Just(Op::CreateWith),
+        1 => any::<u8>().prop_map(Op::CreateMany),
+        3 => (0u8..6).prop_map(Op::CreateWithId),
+        2 => Just(Op::TryCreate),
+        2 => Just(Op::TryCreateWith),
+        3 => targets().prop_map(Op::TryCreateWithId),
+    ]
+}
+
+fn uses() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => targets().prop_map(Op::Load),
+        2 => targets().prop_map(Op::Peek),
+        1 => targets().prop_map(Op::Contains),
+        3 => targets().prop_map(Op::Touch),
+        3 => targets().prop_map(Op::Update),
+        3 => targets().prop_map(Op::Destroy),
+        2 => targets().prop_map(Op::ExpiresIn),
+        3 => (targets(), untils()).prop_map(|(target, until)| Op::SetExpiry(target, until)),
+        6 => handles().prop_map(Op::Mutate),
+        4 => handles().prop_map(Op::Save),
+        5 => handles().prop_map(Op::TrySave),
+        2 => handles().prop_map(Op::CloneHandle),
+        1 => handles().prop_map(Op::DropHandle),
+        4 => handles().prop_map(Op::Rotate),
+    ]
+}
+
+fn walks() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => Just(Op::Purge),
+        2 => (0u8..3).prop_map(Op::Retain),
+        1 => Just(Op::Clear),
+        2 => Just(Op::ForEach),
+        1 => any::<u8>().prop_map(Op::Malformed),
+    ]
+}
+
+fn operations() -> impl Strategy<Value = Vec<Op>> {
+    let one = prop_oneof![
+        8 => creations(),
+        24 => uses(),
+        7 => spans().prop_map(Op::Advance),
+        2 => walks(),
+    ];
+    vec(one, 0..=OPERATIONS)
+}
+
+fn done(verdict: Result<(), String>) -> Result<(), TestCaseError> {
+    verdict.map_err(TestCaseError::fail)
+}
+
+#[test]
+fn store_does_what_the_reference_model_does() {
+    let verdict = runner(cases()).run(&(configs(), operations()), |(config, ops)| {
+        let mut run = Run::new(config);
+        for op in ops {
+            done(run.step(op))?;
+        }
+        done(run.validate())
+    });
+    if let Err(error) = verdict {
+        panic!("{error}");
+    }
+}
+
+const PLAIN: Config = Config {
+    many_shards: false,
+    bound: Bound::None,
+    lifetimes: Lifetimes::Both,
+    small_budget: false,
+    refuse: false,
+};
+
+const NEWEST: Target = Target::Back(0);
+
+/// Runs a few operations, meddles with the newest session behind the model's back, and returns what the
+/// model says to the next operation.
+fn meddle<R>(
+    before: &[Op],
+    meddling: impl FnOnce(&SessionStore<Data>, SessionId) -> R,
+    after: Op,
+) -> Result<(), String> {
+    let mut run = Run::new(PLAIN);
+    for op in before {
+        run.step(*op).expect("nothing is wrong yet");
+    }
+    meddling(run.store(), run.newest().expect("there is one"));
+    run.step(after)
+}
+
+#[test]
+fn model_notices_whatever_is_done_behind_its_back() {
+    let create = [Op::CreateWith];
+    let aged = [Op::CreateWith, Op::Advance(Span::Seconds(1))];
+    let changed = [Op::CreateWith, Op::Mutate(0)];
+    meddle(&create, |_, _| (), Op::Load(NEWEST)).expect("nothing was done");
+    let never = cloakroom::Expiry::Never;
+    let blank = |data: &mut Data| *data = Data::default();
+    for (meddling, verdict) in [
+        (
+            "destroy",
+            meddle(&create, SessionStore::destroy, Op::Load(NEWEST)),
+        ),
+        (
+            "create",
+            meddle(&create, |store, _| store.create(), Op::ForEach),
+        ),
+        (
+            "clear",
+            meddle(&create, |store, _| store.clear(), Op::Peek(NEWEST)),
+        ),
+        (
+            "touch",
+            meddle(&aged, SessionStore::touch, Op::ExpiresIn(NEWEST)),
+        ),
+        (
+            "load",
+            meddle(&aged, SessionStore::load, Op::Contains(NEWEST)),
+        ),
+        (
+            "update",
+            meddle(
+                &create,
+                |store, id| store.update(id, blank),
+                Op::Peek(NEWEST),
+            ),
+        ),
+        (
+            "conflict",
+            meddle(
+                &changed,
+                |store, id| store.update(id, |_| ()),
+                Op::TrySave(0),
+            ),
+        ),
+        (
+            "expiry",
+            meddle(
+                &create,
+                |store, id| store.set_expiry(id, never),
+                Op::ExpiresIn(NEWEST),
+            ),
+        ),
+    ] {
+        assert!(verdict.is_err(), "nobody noticed: {meddling}");
+    }
+}
+
+#[test]
+fn failing_case_shrinks_to_the_operations_that_matter() {
+    let verdict = runner(200).run(&(configs(), operations()), |(config, ops)| {
+        let mut run = Run::new(config);
+        for op in ops {
+            // The planted fault: whoever is touched is gone.
+            if let (Op::Touch(Target::Back(0)), Some(newest)) = (op, run.newest()) {
+                run.store().destroy(newest);
+            }
+            done(run.step(op))?;
+        }
+        Ok(())
+    });
+    let Err(TestError::Fail(_, (_, ops))) = verdict else {
+        panic!("the fault was not found")
+    };
+    assert!(ops.len() <= 3, "not shrunk: {ops:?}");
+}
+
+/// Runs operations that once went wrong.
+fn replay(config: Config, ops: &[Op]) {
+    let mut run = Run::new(config);
+    for op in ops {
+        run.step(*op)
+            .unwrap_or_else(|difference| panic!("{op:?}: {difference}"));
+    }
+    run.validate()
+        .unwrap_or_else(|difference| panic!("{difference}"));
+}
+
+#[test]
+fn taken_id_evicts_nobody_from_a_full_store() {
+    for refuse in [false, true] {
+        let config = Config {
+            bound: Bound::One,
+            refuse,
+            ..PLAIN
+        };
+        replay(
+            config,
+            &[
+                Op::CreateWithId(3),
+                Op::TryCreateWithId(NEWEST),
+                Op::Load(NEWEST),
+            ],
+        );
+    }
+}
