@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 
 /// Cases that are run unless `CLOAKROOM_CASES` says otherwise.
-const CASES: u32 = 400;
+const CASES: u32 = 800;
 
 /// Operations in one case, at the most.
 const OPERATIONS: usize = 200;
@@ -26,6 +26,8 @@ fn cases() -> u32 {
 fn runner(cases: u32) -> TestRunner {
     TestRunner::new(ProptestConfig {
         cases,
+        // Enough to shrink the longest case to the end.
+        max_shrink_iters: 100_000,
         failure_persistence: None,
         ..Default::default()
     })
