@@ -145,8 +145,5 @@ fuzz_target!(|settings: Settings| {
     // Seconds are cut to the longest lifetime; with 0 the session is dead at once.
     let store = SessionStore::new(settings.ttl_secs);
     let session = store.create();
-    assert_eq!(
-        store.contains(session.id()) && settings.ttl_secs == 0,
-        false
-    );
+    assert!(settings.ttl_secs > 0 || !store.contains(session.id()));
 });

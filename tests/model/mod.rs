@@ -13,5 +13,7 @@ mod reference;
 mod run;
 mod walk;
 
+#[allow(unused_imports, reason = "each driver names what it needs")]
 pub(crate) use op::{Bound, Config, Lifetimes, Op, Span, Target, Until};
+#[allow(unused_imports, reason = "as above")]
 pub(crate) use run::{Data, Run};
