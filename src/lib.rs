@@ -73,6 +73,7 @@ mod error;
 mod gate;
 mod id;
 mod session;
+#[cfg_attr(cloakroom_loom, path = "../loom-tests/src/shards.rs")]
 mod shards;
 mod stats;
 mod store;
@@ -91,3 +92,6 @@ pub use crate::id::{AsSessionId, SessionId, SessionToken};
 pub use crate::session::Session;
 pub use crate::stats::StoreStats;
 pub use crate::store::{Expiry, SessionStore};
+
+#[cfg(cloakroom_loom)]
+pub use crate::shards::watch;

@@ -24,7 +24,14 @@ mod real {
 mod model {
     pub(crate) use loom::sync::Mutex;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
-    pub(crate) use loom::thread_local;
+
+    /// Loom's macro knows no `const` blocks.
+    macro_rules! plain_thread_local {
+        ($(#[$doc:meta])* static $name:ident: $type:ty = const $start:block;) => {
+            loom::thread_local! { $(#[$doc])* static $name: $type = $start; }
+        };
+    }
+    pub(crate) use plain_thread_local as thread_local;
 
     /// Yields twice and is then completed, which is all a model can tell of a back-off.
     pub(crate) struct Backoff(std::cell::Cell<u32>);
@@ -36,6 +43,7 @@ mod model {
 
         pub(crate) fn snooze(&self) {
             self.0.set(self.0.get() + 1);
+            crate::shards::watch::snoozed();
             loom::thread::yield_now();
         }
 

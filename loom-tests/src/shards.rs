@@ -1,0 +1,391 @@
+//! Owns the sharded table of the models: a stand-in for `src/shards.rs` with the same interface.
+//!
+//! Everything above it is the real source. A shard is a `BTreeMap` behind a lock that loom explores;
+//! an id's lowest bits say where it belongs, so that a model that scripts its ids chooses shards and
+//! buckets, and a replay finds them again.
+//!
+//! The lock admits what DashMap's admits: readers pass a parked writer, and a try fails if the lock
+//! is taken at that moment. Loom's own `RwLock` is not used, because it never shows a try that fails
+//! against a holder which does nothing else, and is poisoned by a panic, which DashMap's lock is not.
+
+#![expect(clippy::disallowed_types, reason = "the std lock here only ever answers a try")]
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+
+use loom::thread::Thread;
+
+use crate::entry::Entry;
+use crate::id::SessionId;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Buckets of a shard: enough for a cursor to stop in the middle.
+const BUCKETS: usize = 4;
+
+/// The bits of an id that choose its bucket.
+const BUCKET_SHIFT: usize = 4;
+
+/// An id with this bit panics, once, when a sweep takes it: a fault inside a slice.
+const FAULTY: usize = 1 << 7;
+
+/// Where an id belongs.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) id: SessionId,
+    pub(crate) shard: usize,
+    bucket: usize,
+}
+
+/// Where a look over a stretch of buckets ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretch {
+    pub(crate) looked: usize,
+    pub(crate) next: Option<usize>,
+}
+
+/// The sharded table.
+pub(crate) struct Shards<T> {
+    locks: Box<[Lock<T>]>,
+}
+
+impl<T> Shards<T> {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { locks: (0..count).map(|_| Lock::new()).collect() }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.locks.len()
+    }
+
+    pub(crate) fn place(&self, id: SessionId) -> Place {
+        let bits = id.low_bits();
+        let bucket = (bits >> BUCKET_SHIFT) % BUCKETS;
+        Place { id, shard: bits % self.locks.len(), bucket }
+    }
+
+    pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
+        self.locks[shard].shared()
+    }
+
+    pub(crate) fn try_shared(&self, shard: usize) -> Option<Shared<'_, T>> {
+        self.locks[shard].try_shared()
+    }
+
+    pub(crate) fn exclusive(&self, shard: usize) -> Exclusive<'_, T> {
+        self.locks[shard].exclusive()
+    }
+
+    pub(crate) fn try_exclusive(&self, shard: usize) -> Option<Exclusive<'_, T>> {
+        self.locks[shard].try_exclusive()
+    }
+}
+
+/// The content of a shard.
+struct Table<T> {
+    buckets: BTreeMap<usize, (SessionId, Entry<T>)>,
+    layout: u64,
+    fault_met: bool,
+}
+
+impl<T> Table<T> {
+    fn entry(&self, place: &Place) -> Option<&Entry<T>> {
+        self.buckets.get(&place.bucket).filter(|(id, _)| *id == place.id).map(|(_, entry)| entry)
+    }
+}
+
+/// A shard's lock.
+struct Lock<T> {
+    /// Changed by every attempt and every release: what loom sees of the lock. What is tried after
+    /// the change and before the next is one step for it.
+    word: AtomicU64,
+    queue: Mutex<Queue>,
+    table: RwLock<Table<T>>,
+}
+
+/// Who waits for a lock.
+#[derive(Default)]
+struct Queue {
+    parked: Vec<Thread>,
+    writers: usize,
+    /// Readers let in since a writer parked.
+    passes: usize,
+}
+
+impl<T> Lock<T> {
+    fn new() -> Self {
+        let table = Table { buckets: BTreeMap::new(), layout: 0, fault_met: false };
+        let queue = Mutex::new(Queue::default());
+        Self { word: AtomicU64::new(0), queue, table: RwLock::new(table) }
+    }
+
+    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_shared(&self) -> Option<Shared<'_, T>> {
+        // Acquire: pairs with the Release of a guard's drop.
+        self.word.fetch_add(1, Ordering::Acquire);
+        self.read()
+    }
+
+    fn read(&self) -> Option<Shared<'_, T>> {
+        let table = granted(self.table.try_read())?;
+        let mut queue = self.queue();
+        if queue.writers > 0 {
+            queue.passes += 1;
+            watch::passed(queue.passes);
+        }
+        Some(Shared { table: Some(table), lock: self })
+    }
+
+    fn try_exclusive(&self) -> Option<Exclusive<'_, T>> {
+        // Acquire: pairs with the Release of a guard's drop.
+        self.word.fetch_add(1, Ordering::Acquire);
+        self.write()
+    }
+
+    fn write(&self) -> Option<Exclusive<'_, T>> {
+        let table = granted(self.table.try_write())?;
+        Some(Exclusive { table: Some(table), lock: self })
+    }
+
+    fn shared(&self) -> Shared<'_, T> {
+        loop {
+            if let Some(guard) = self.try_shared() {
+                return guard;
+            }
+            self.queue().parked.push(loom::thread::current());
+            loom::thread::park();
+        }
+    }
+
+    fn exclusive(&self) -> Exclusive<'_, T> {
+        let mut parked = 0;
+        loop {
+            // AcqRel: as for a try; and that what a writer did before it parked, its announcement
+            // above all, does not stay hidden for ever from readers that pass it. Loom knows no
+            // "in finite time", and real memory does.
+            self.word.fetch_add(1, Ordering::AcqRel);
+            let guard = self.write();
+            let mut queue = self.queue();
+            if let Some(guard) = guard {
+                queue.writers -= parked;
+                queue.passes = 0;
+                return guard;
+            }
+            queue.writers += 1 - parked;
+            parked = 1;
+            queue.parked.push(loom::thread::current());
+            drop(queue);
+            loom::thread::park();
+        }
+    }
+
+    /// `free` drops the guard's hold on the table.
+    fn release(&self, free: impl FnOnce()) {
+        // Release: pairs with the Acquire of the next attempt. Others run before this change, and
+        // find the lock held; none runs between it and what follows.
+        self.word.fetch_add(1, Ordering::Release);
+        free();
+        let parked = std::mem::take(&mut self.queue().parked);
+        parked.iter().for_each(Thread::unpark);
+    }
+}
+
+fn granted<G>(tried: Result<G, TryLockError<G>>) -> Option<G> {
+    match tried {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+/// A shard under its shared lock.
+pub(crate) struct Shared<'a, T> {
+    /// `None` only while it is dropped.
+    table: Option<RwLockReadGuard<'a, Table<T>>>,
+    lock: &'a Lock<T>,
+}
+
+impl<T> Drop for Shared<'_, T> {
+    fn drop(&mut self) {
+        self.lock.release(|| self.table = None);
+    }
+}
+
+impl<T> Shared<'_, T> {
+    fn table(&self) -> &Table<T> {
+        self.table.as_ref().expect("it is not being dropped")
+    }
+
+    pub(crate) fn find(&self, place: &Place) -> Option<&Entry<T>> {
+        self.table().entry(place)
+    }
+
+    pub(crate) fn layout(&self) -> u64 {
+        self.table().layout
+    }
+
+    pub(crate) fn look(
+        &self,
+        from: usize,
+        most: usize,
+        mut show: impl FnMut(SessionId, &Entry<T>) -> ControlFlow<()>,
+    ) -> Stretch {
+        let end = BUCKETS.min(from.saturating_add(most));
+        let mut at = from;
+        while at < end {
+            let bucket = self.table().buckets.get(&at);
+            at += 1;
+            if bucket.is_some_and(|(id, entry)| show(*id, entry).is_break()) {
+                break;
+            }
+        }
+        Stretch { looked: at.saturating_sub(from), next: (at < BUCKETS).then_some(at) }
+    }
+
+    pub(crate) fn look_around(
+        &self,
+        seed: usize,
+        most: usize,
+        mut show: impl FnMut(SessionId, &Entry<T>) -> ControlFlow<()>,
+    ) -> usize {
+        let most = most.min(BUCKETS);
+        for looked in 0..most {
+            let bucket = self.table().buckets.get(&(seed.wrapping_add(looked) % BUCKETS));
+            if bucket.is_some_and(|(id, entry)| show(*id, entry).is_break()) {
+                return looked + 1;
+            }
+        }
+        most
+    }
+}
+
+/// A shard under its exclusive lock.
+pub(crate) struct Exclusive<'a, T> {
+    /// `None` only while it is dropped.
+    table: Option<RwLockWriteGuard<'a, Table<T>>>,
+    lock: &'a Lock<T>,
+}
+
+impl<T> Drop for Exclusive<'_, T> {
+    fn drop(&mut self) {
+        self.lock.release(|| self.table = None);
+    }
+}
+
+/// A table that has left its shard.
+pub(crate) struct Spent<T>(BTreeMap<usize, (SessionId, Entry<T>)>);
+
+impl<T> Spent<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (SessionId, Entry<T>)> {
+        self.0.into_values()
+    }
+}
+
+impl<T> Exclusive<'_, T> {
+    fn table(&mut self) -> &mut Table<T> {
+        self.table.as_mut().expect("it is not being dropped")
+    }
+
+    pub(crate) fn find(&mut self, place: &Place) -> Option<&mut Entry<T>> {
+        let bucket = self.table().buckets.get_mut(&place.bucket)?;
+        (bucket.0 == place.id).then_some(&mut bucket.1)
+    }
+
+    pub(crate) fn insert(&mut self, place: &Place, entry: Entry<T>) {
+        let before = self.table().buckets.insert(place.bucket, (place.id, entry));
+        assert!(before.is_none(), "a model gives each session a bucket, and src each id one entry");
+    }
+
+    pub(crate) fn remove(&mut self, place: &Place) -> Option<Entry<T>> {
+        self.table().entry(place)?;
+        self.table().buckets.remove(&place.bucket).map(|(_, entry)| entry)
+    }
+
+    pub(crate) fn take(
+        &mut self,
+        from: usize,
+        most: usize,
+        mut pick: impl FnMut(&Entry<T>) -> bool,
+        mut take: impl FnMut(SessionId, Entry<T>) -> ControlFlow<()>,
+    ) -> Stretch {
+        let end = BUCKETS.min(from.saturating_add(most));
+        let mut at = from;
+        while at < end {
+            let chosen = self.table().buckets.get(&at).is_some_and(|(_, entry)| pick(entry));
+            at += 1;
+            if chosen {
+                self.fail_once_at(at - 1);
+                let bucket = self.table().buckets.remove(&(at - 1));
+                if bucket.is_some_and(|(id, entry)| take(id, entry).is_break()) {
+                    break;
+                }
+            }
+        }
+        Stretch { looked: at.saturating_sub(from), next: (at < BUCKETS).then_some(at) }
+    }
+
+    fn fail_once_at(&mut self, index: usize) {
+        let table = self.table();
+        let faulty = table.buckets.get(&index).is_some_and(|(id, _)| id.low_bits() & FAULTY != 0);
+        if faulty && !std::mem::replace(&mut table.fault_met, true) {
+            // Not `panic!`, which would print a message for every schedule.
+            std::panic::resume_unwind(Box::new("a fault in the sweep"));
+        }
+    }
+
+    pub(crate) fn layout(&mut self) -> u64 {
+        self.table().layout
+    }
+
+    pub(crate) fn take_all(&mut self) -> Spent<T> {
+        self.table().layout += 1;
+        Spent(std::mem::take(&mut self.table().buckets))
+    }
+
+    /// Four buckets are never sparse.
+    pub(crate) fn shrink_if_sparse(&mut self) -> Option<Spent<T>> {
+        None
+    }
+}
+
+/// What a model may ask about the gate. The threads of a model are one to the system, so that this
+/// is each model's own.
+pub mod watch {
+    use std::cell::Cell;
+
+    std::thread_local! {
+        static PASSES: Cell<usize> = const { Cell::new(0) };
+        static SNOOZES: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Forgets the schedule before.
+    pub fn begin() {
+        PASSES.set(0);
+        SNOOZES.set(0);
+    }
+
+    /// Returns the most readers that a shard has let in while a writer was parked.
+    pub fn passes() -> usize {
+        PASSES.get()
+    }
+
+    /// Returns how often any thread has backed off.
+    pub fn snoozes() -> usize {
+        SNOOZES.get()
+    }
+
+    pub(super) fn passed(passes: usize) {
+        PASSES.set(PASSES.get().max(passes));
+    }
+
+    pub(crate) fn snoozed() {
+        SNOOZES.set(SNOOZES.get() + 1);
+    }
+}
