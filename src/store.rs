@@ -467,7 +467,8 @@ impl<T> Inner<T> {
     /// of a small store, and a bounded price for a flood that a large one refuses.
     #[cold]
     fn sweep_for_room(&self, now: Tick) -> Option<Slot<'_>> {
-        (0..SLICES_FOR_ROOM).find_map(|_| {
+        let slices = if self.sweep.is_needed() { SLICES_FOR_ROOM } else { 0 };
+        (0..slices).find_map(|_| {
             self.sweep_slice(now);
             self.capacity.reserve()
         })

@@ -161,6 +161,12 @@ impl Sweep {
         now >= self.due.load(Ordering::Relaxed)
     }
 
+    /// Tells whether any session of the store was ever given a lifetime.
+    pub(crate) fn is_needed(&self) -> bool {
+        // Relaxed: see `hasten`.
+        self.shortest.load(Ordering::Relaxed) != u64::MAX
+    }
+
     /// Takes note of a lifetime that is shorter than any before: from now on the sweep keeps its
     /// pace with it.
     pub(crate) fn hasten(&self, lifetime: u64) {
@@ -243,8 +249,7 @@ impl Sweep {
         now: Tick,
         ended: &mut Vec<Ended<T>>,
     ) {
-        // Relaxed: see `hasten`.
-        if self.shortest.load(Ordering::Relaxed) == u64::MAX {
+        if !self.is_needed() {
             return;
         }
         let most = LOOK_AHEAD.min(self.budget);

@@ -288,3 +288,19 @@ fn stale_clock_reading_does_not_revive_a_destroyed_session() {
     assert!(!touch_at(&store, id, stale));
     assert_eq!(store.stats().destroyed, 1);
 }
+
+/// A flood that a full store refuses would otherwise pay for slices that can find nothing, and leave
+/// every later operation to pay for them too.
+#[test]
+fn refused_create_does_not_sweep_a_store_where_nothing_expires() {
+    let store = SessionStore::<u64>::builder()
+        .max_sessions(1)
+        .on_full(OnFull::Refuse);
+    let store = store.build().unwrap();
+    store.create_with(1);
+    assert!(matches!(
+        store.try_create(),
+        Err(CreateError::AtCapacity { .. })
+    ));
+    assert!(!store.inner.sweep.is_due(NEVER));
+}
