@@ -340,12 +340,16 @@ impl<T> Exclusive<'_, T> {
         }
     }
 
-    pub(crate) fn layout(&mut self) -> u64 {
-        self.table().layout
+    pub(crate) fn layout(&self) -> u64 {
+        self.table.as_ref().map_or(0, |table| table.layout)
+    }
+
+    pub(crate) fn mark_moved(&mut self) {
+        self.table().layout += 1;
     }
 
     pub(crate) fn take_all(&mut self) -> Spent<T> {
-        self.table().layout += 1;
+        self.mark_moved();
         Spent(std::mem::take(&mut self.table().buckets))
     }
 

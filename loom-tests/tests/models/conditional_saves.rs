@@ -1,0 +1,32 @@
+//! Two conditional saves of changes to the same version.
+
+use cloakroom::{ManualClock, SaveError};
+use loom::thread;
+
+use crate::setup::{id, store, two_threads};
+
+#[test]
+fn one_of_two_conditional_saves_wins() {
+    two_threads(|| {
+        let store = store::<u32>(&ManualClock::new(), [id(0, 0, 1)]).build().unwrap();
+        let mut mine = store.create();
+        let mut other = mine.clone();
+        *mine = 1;
+        *other = 2;
+
+        let other = thread::spawn({
+            let store = store.clone();
+            move || store.try_save(&mut other)
+        });
+        let result = store.try_save(&mut mine);
+        let other = other.join().unwrap();
+
+        let stored = *store.load(mine.id()).unwrap();
+        match (result, other) {
+            (Ok(()), Err(SaveError::Conflict)) => assert_eq!(stored, 1),
+            (Err(SaveError::Conflict), Ok(())) => assert_eq!(stored, 2),
+            both => panic!("one wins and the other is told of the conflict: {both:?}"),
+        }
+        assert_eq!(*mine, 1, "a handle keeps its data whatever becomes of the save");
+    });
+}
