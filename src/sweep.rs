@@ -31,7 +31,7 @@ pub(crate) const REMOVALS: usize = 64;
 const LOOK_AHEAD: usize = 16;
 
 /// Shards that one slice visits at the most, so that a slice over empty shards is bounded too.
-const SHARDS_PER_SLICE: usize = 16;
+const SHARDS_PER_SLICE: usize = 128;
 
 /// The timed slices pass over the whole table in this part of the shortest lifetime in force, which
 /// leaves at most 1/16 of the sessions expired and not yet removed, without any insert.
