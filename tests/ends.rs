@@ -1,0 +1,275 @@
+//! The listener: each end once, with its cause and the last data, and the counters that go with it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cloakroom::{Builder, Cause, Expiry, ManualClock, SessionId, SessionStore};
+
+const TTL: Duration = Duration::from_secs(100);
+
+type Told = Arc<Mutex<Vec<(SessionId, u32, Cause)>>>;
+
+struct Setup {
+    clock: ManualClock,
+    store: SessionStore<u32>,
+    told: Told,
+}
+
+impl Setup {
+    fn new(set: impl Fn(Builder<u32>) -> Builder<u32>) -> Self {
+        let (clock, told) = (ManualClock::new(), Told::default());
+        let sink = Arc::clone(&told);
+        let builder = SessionStore::<u32>::builder().ttl(TTL).clock(clock.clone());
+        let builder = builder.on_end(move |end| {
+            sink.lock().unwrap().push((end.id, *end.data, end.cause));
+        });
+        Self {
+            clock,
+            store: set(builder).build().unwrap(),
+            told,
+        }
+    }
+
+    /// Returns what the listener was told since the last call.
+    fn take(&self) -> Vec<(SessionId, u32, Cause)> {
+        std::mem::take(&mut *self.told.lock().unwrap())
+    }
+
+    /// Creates sessions whose last data is their number plus 100.
+    fn fill(&self, count: u32) -> Vec<SessionId> {
+        let create = |n| {
+            let mut s = self.store.create_with(n);
+            *s += 100;
+            assert!(self.store.save(&s));
+            *s = 0;
+            *s.id()
+        };
+        (0..count).map(create).collect()
+    }
+
+    /// Asserts that exactly these sessions, filled in this order, have ended for this cause.
+    fn assert_told(&self, ids: &[SessionId], cause: Cause) {
+        let mut told = self.take();
+        told.sort_unstable_by_key(|(id, ..)| *id);
+        let mut expected: Vec<_> = (100..)
+            .zip(ids)
+            .map(|(data, id)| (*id, data, cause))
+            .collect();
+        expected.sort_unstable_by_key(|(id, ..)| *id);
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn nothing_but_an_end_is_told() {
+    let setup = Setup::new(|b| b);
+    let id = setup.fill(1)[0];
+    let mut s = setup.store.load(&id).unwrap();
+    assert!(setup.store.try_save(&mut s).is_ok() && setup.store.touch(&id));
+    setup.store.update(&id, |n| *n += 1);
+    setup.store.set_expiry(&id, Expiry::Never);
+    setup.store.for_each(|_, _| ());
+    setup.store.retain(|_, _| true);
+    assert!(!setup.store.destroy("unknown"));
+    assert_eq!(setup.store.purge_expired(), 0);
+    assert_eq!(setup.take(), []);
+}
+
+#[test]
+fn destroyed_sessions_are_told_once_before_the_call_returns() {
+    let setup = Setup::new(|b| b);
+    let ids = setup.fill(50);
+    for (n, id) in ids.iter().enumerate() {
+        assert!(setup.store.destroy(id));
+        assert_eq!(setup.take(), [(*id, n as u32 + 100, Cause::Destroyed)]);
+        assert!(!setup.store.destroy(id));
+    }
+    setup.store.clear();
+    assert_eq!(setup.take(), []);
+    assert_eq!(setup.store.stats().destroyed, 50);
+}
+
+#[test]
+fn retained_sessions_live_and_the_others_are_told_as_destroyed() {
+    let setup = Setup::new(|b| b);
+    let ids = setup.fill(500);
+    assert_eq!(setup.store.retain(|_, n| *n >= 300), 200);
+    setup.assert_told(&ids[..200], Cause::Destroyed);
+    assert_eq!(
+        (setup.store.stats().destroyed, setup.store.len()),
+        (200, 300)
+    );
+}
+
+#[test]
+fn cleared_sessions_are_told_and_expired_ones_among_them_as_expired() {
+    let setup = Setup::new(|b| b.shards(4));
+    let ids = setup.fill(40);
+    setup.store.clear();
+    setup.assert_told(&ids, Cause::Cleared);
+    let ids = setup.fill(3);
+    setup.clock.advance(TTL);
+    setup.store.clear();
+    setup.assert_told(&ids, Cause::Expired);
+    let stats = setup.store.stats();
+    assert_eq!((stats.cleared, stats.expired, stats.stored), (40, 3, 0));
+}
+
+#[test]
+fn expired_sessions_are_told_once_by_purge() {
+    let setup = Setup::new(|b| b);
+    let ids = setup.fill(1000);
+    setup.clock.advance(TTL);
+    assert_eq!(setup.store.purge_expired(), 1000);
+    setup.assert_told(&ids, Cause::Expired);
+    assert_eq!(setup.store.purge_expired(), 0);
+    assert_eq!(setup.take(), []);
+    assert_eq!(
+        (setup.store.stats().expired, setup.store.stats().swept),
+        (1000, 1000)
+    );
+}
+
+#[test]
+fn expired_sessions_are_told_once_by_the_sweep_of_other_traffic() {
+    let setup = Setup::new(|b| b);
+    let ids = setup.fill(1000);
+    let keep = setup.store.create();
+    setup.store.set_expiry(keep.id(), Expiry::Never);
+    setup.clock.advance(TTL);
+    // Asking for them ends nothing twice.
+    assert!(
+        ids.iter()
+            .all(|id| !setup.store.touch(id) && !setup.store.destroy(id))
+    );
+    while setup.store.len() > 1 {
+        setup.clock.advance(Duration::from_secs(1));
+        assert!(setup.store.contains(keep.id()));
+    }
+    setup.assert_told(&ids, Cause::Expired);
+    assert_eq!(setup.store.stats().expired, 1000);
+}
+
+#[test]
+fn expired_sessions_are_told_once_by_inserts() {
+    let setup = Setup::new(|b| b.shards(2));
+    let ids = setup.fill(500);
+    setup.clock.advance(TTL);
+    let newcomers: Vec<_> = (0..500).map(|n| *setup.store.create_with(n).id()).collect();
+    setup.store.purge_expired();
+    setup.assert_told(&ids, Cause::Expired);
+    assert!(newcomers.iter().all(|id| setup.store.contains(id)));
+}
+
+#[test]
+fn dead_session_whose_id_is_given_out_again_is_told_as_expired() {
+    let setup = Setup::new(|b| b);
+    let s = setup.store.try_create_with_id("alice", 1).unwrap();
+    setup.store.set_expiry(s.id(), Duration::ZERO);
+    // Wakes the sweep, whichever of the two is faster.
+    setup.store.try_create_with_id("alice", 2).unwrap();
+    assert_eq!(setup.take(), [(*s.id(), 1, Cause::Expired)]);
+    assert!(setup.store.destroy("alice"));
+    assert_eq!(setup.take(), [(*s.id(), 2, Cause::Destroyed)]);
+    assert_eq!(
+        (setup.store.stats().expired, setup.store.stats().destroyed),
+        (1, 1)
+    );
+}
+
+#[test]
+fn evicted_sessions_are_told_before_the_create_returns() {
+    let setup = Setup::new(|b| b.max_sessions(4));
+    let ids: Vec<_> = (0..12_u32)
+        .map(|n| {
+            setup.clock.advance(Duration::from_secs(1));
+            let id = *setup.store.create_with(n).id();
+            assert_eq!(
+                setup.told.lock().unwrap().len() as u32,
+                (n + 1).saturating_sub(4)
+            );
+            id
+        })
+        .collect();
+    let evicted = |n: usize| (ids[n], n as u32, Cause::Evicted);
+    assert_eq!(setup.take(), (0..8).map(evicted).collect::<Vec<_>>());
+    assert_eq!(setup.store.stats().evicted, 8);
+}
+
+#[test]
+fn expired_session_that_makes_room_is_told_as_expired() {
+    let setup = Setup::new(|b| b.max_sessions(2));
+    let ids = setup.fill(2);
+    setup.clock.advance(TTL);
+    setup.store.create();
+    setup.store.purge_expired();
+    setup.assert_told(&ids, Cause::Expired);
+    assert_eq!(
+        (setup.store.stats().evicted, setup.store.stats().expired),
+        (0, 2)
+    );
+}
+
+#[test]
+fn rotated_session_is_told_under_its_old_id_and_ends_later_under_the_new() {
+    let setup = Setup::new(|b| b);
+    let old = setup.fill(1)[0];
+    let mut s = setup.store.load(&old).unwrap();
+    *s = 7;
+    assert!(setup.store.rotate(&mut s));
+    assert_eq!(setup.take(), [(old, 100, Cause::Rotated)]);
+    assert!(setup.store.save(&s) && setup.store.destroy(s.id()));
+    assert_eq!(setup.take(), [(*s.id(), 7, Cause::Destroyed)]);
+    let stats = setup.store.stats();
+    assert_eq!((stats.rotated, stats.destroyed, stats.created), (1, 1, 1));
+}
+
+#[test]
+fn refused_and_failed_operations_end_nothing() {
+    let setup = Setup::new(|b| b.max_sessions(1).on_full(cloakroom::OnFull::Refuse));
+    let id = *setup.store.try_create_with_id("alice", 1).unwrap().id();
+    assert!(setup.store.try_create().is_err());
+    assert!(setup.store.try_create_with_id("alice", 2).is_err());
+    let mut unstored = setup.store.create_with(3);
+    assert!(!setup.store.rotate(&mut unstored) && !setup.store.save(&unstored));
+    assert_eq!(setup.take(), []);
+    assert!(setup.store.contains(&id));
+}
+
+#[test]
+fn dropping_the_store_tells_nothing() {
+    let setup = Setup::new(|b| b);
+    setup.fill(100);
+    let Setup { store, told, .. } = setup;
+    drop(store.clone());
+    drop(store);
+    assert!(told.lock().unwrap().is_empty());
+    assert_eq!(
+        Arc::strong_count(&told),
+        1,
+        "the listener is gone with the store"
+    );
+}
+
+#[test]
+fn counters_add_up_over_all_ends() {
+    let setup = Setup::new(|b| b.max_sessions(200));
+    let ids = setup.fill(300);
+    for id in ids.iter().step_by(3) {
+        setup.store.destroy(id);
+    }
+    setup.store.retain(|_, n| n % 5 != 0);
+    setup.clock.advance(TTL);
+    setup.fill(20);
+    setup.store.clear();
+    let told = setup.take();
+    let count = |cause| told.iter().filter(|(.., c)| *c == cause).count() as u64;
+    let stats = setup.store.stats();
+    assert_eq!(stats.created, 320);
+    assert_eq!(stats.destroyed, count(Cause::Destroyed));
+    assert_eq!(stats.expired, count(Cause::Expired));
+    assert_eq!(stats.evicted, count(Cause::Evicted));
+    assert_eq!(stats.cleared, count(Cause::Cleared));
+    assert_eq!(told.len(), 320);
+    assert_eq!((setup.store.len(), stats.cleared), (0, 20));
+}
