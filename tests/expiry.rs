@@ -208,6 +208,15 @@ fn touch_never_shortens_a_deadline() {
 }
 
 #[test]
+fn touch_does_not_shorten_a_limit_of_an_odd_number_of_nanoseconds() {
+    let odd = IDLE + NANO;
+    let Setup { store, .. } = setup(Some(odd), Some(odd));
+    let s = store.create_with(1);
+    assert!(store.touch(s.id()) && store.load(s.id()).is_some() && store.save(&s));
+    assert_eq!(store.expires_in(s.id()), Some(odd));
+}
+
+#[test]
 fn activity_never_revives() {
     let Setup { clock, store } = setup(None, Some(IDLE));
     let mut s = store.create_with(1);

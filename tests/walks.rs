@@ -69,6 +69,25 @@ fn walk_shows_each_session_once_while_its_closure_makes_the_tables_grow() {
 }
 
 #[test]
+fn walk_shows_each_session_once_while_its_closure_makes_the_tables_shrink() {
+    let (_clock, store) = build(2);
+    let all = fill(&store, 4000);
+    let mut shown = HashSet::new();
+    store.for_each(|id, n| {
+        assert!(shown.insert(*id), "shown twice");
+        if shown.len() == 1 {
+            for (id, _) in all.iter().filter(|(_, n)| *n % 40 != 0) {
+                assert!(store.destroy(id));
+            }
+            // Moves the few to smaller tables.
+            store.purge_expired();
+        }
+        assert_eq!(all[id], *n);
+    });
+    assert!(all.iter().all(|(id, n)| n % 40 != 0 || shown.contains(id)));
+}
+
+#[test]
 fn walk_goes_on_while_its_closure_destroys() {
     let (_clock, store) = build(2);
     let mut left = fill(&store, 2000);
