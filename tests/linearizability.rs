@@ -5,7 +5,9 @@
 
 mod linear;
 
-use cloakroom::{ManualClock, SessionId};
+use std::time::Duration;
+
+use cloakroom::{ManualClock, SessionId, SessionStore};
 
 use linear::check::{Effect, Needs, Op, check, overlapping};
 use linear::record::{Report, run};
@@ -89,7 +91,26 @@ fn histories_of_sessions_that_expire_are_linearizable() {
     accept("idle timeout", run(store, clock, Some(IDLE), operations()));
 }
 
-fn is_refused<S: Subject>(planted: impl FnOnce(cloakroom::SessionStore<subject::Value>) -> S) {
+#[test]
+fn update_that_has_to_run_again_has_not_touched_the_session_yet() {
+    let clock = ManualClock::new();
+    let idle = Duration::from_secs(60);
+    let builder = SessionStore::<u64>::builder().idle_timeout(idle);
+    let store = builder.clock(clock.clone()).build().unwrap();
+    let id = *store.create_with(0).id();
+    let mut left = Vec::new();
+    store.update(&id, |_| {
+        if left.is_empty() {
+            store.update(&id, |held| *held += 1);
+            clock.advance(Duration::from_secs(20));
+        }
+        left.push(store.expires_in(&id));
+    });
+    assert_eq!(left, [Some(Duration::from_secs(40)); 2]);
+    assert_eq!(store.expires_in(&id), Some(idle));
+}
+
+fn is_refused<S: Subject>(planted: impl FnOnce(SessionStore<subject::Value>) -> S) {
     let clock = ManualClock::new();
     let subject = planted(subject::store(&clock, None));
     let reason = run(subject, clock, None, PATIENCE)

@@ -140,7 +140,7 @@ impl<S: Subject> Run<S> {
         window.sort_unstable_by_key(|op| op.call);
         family.report.count(&window);
         // Everything of the audit was called after all else had returned.
-        window.extend(worker.audit(index, &window));
+        window.extend(worker.audit(index, &window, &family.states));
         match check(self.field.idle, &family.states, &window) {
             Ok(states) => family.states = states,
             Err(placed) => {

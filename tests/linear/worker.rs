@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cloakroom::{ManualClock, SaveError, Session, SessionId};
 
-use super::check::{Effect, Needs, Op};
+use super::check::{Effect, Needs, Op, State};
 use super::subject::{Subject, Value};
 
 /// What all threads share: the counter that orders calls and returns, the time, and which ids are
@@ -199,7 +199,7 @@ impl<S: Subject> Worker<S> {
 
     fn create(&mut self, family: usize, id: SessionId) -> Op {
         let value = self.new_value();
-        let create = || self.subject.store().try_create_with_id(id, Value(value));
+        let create = || self.subject.store().try_create_with_id(&id, Value(value));
         let (created, span) = self.field.time(create);
         let stored = created.is_ok();
         if let Ok(session) = created {
@@ -216,7 +216,7 @@ impl<S: Subject> Worker<S> {
     }
 
     fn load(&mut self, family: usize, id: SessionId) -> Op {
-        let (loaded, span) = self.field.time(|| self.subject.store().load(id));
+        let (loaded, span) = self.field.time(|| self.subject.store().load(&id));
         let Some(session) = loaded else {
             return span.op("load", id, Needs::Gone, Effect::Nothing);
         };
@@ -226,13 +226,13 @@ impl<S: Subject> Worker<S> {
     }
 
     fn peek(&self, id: SessionId) -> Op {
-        let (seen, span) = self.field.time(|| self.subject.store().peek(id));
+        let (seen, span) = self.field.time(|| self.subject.store().peek(&id));
         let needs = seen.map_or(Needs::Gone, |session| Needs::Holds(session.0));
         span.op("peek", id, needs, Effect::Nothing)
     }
 
     fn touch(&self, id: SessionId) -> Op {
-        let (live, span) = self.field.time(|| self.subject.store().touch(id));
+        let (live, span) = self.field.time(|| self.subject.store().touch(&id));
         if live {
             span.op("touch", id, Needs::Live, Effect::Touch)
         } else {
@@ -241,7 +241,7 @@ impl<S: Subject> Worker<S> {
     }
 
     fn contains(&self, id: SessionId) -> Op {
-        let (live, span) = self.field.time(|| self.subject.store().contains(id));
+        let (live, span) = self.field.time(|| self.subject.store().contains(&id));
         let needs = if live { Needs::Live } else { Needs::Gone };
         span.op("contains", id, needs, Effect::Nothing)
     }
@@ -328,20 +328,21 @@ impl<S: Subject> Worker<S> {
         }
     }
 
-    /// Looks at every id that a window's operations named, while all is quiet, and ends the sessions
-    /// that nobody could name any more.
-    pub(crate) fn audit(&self, family: usize, window: &[Op]) -> Vec<Op> {
+    /// Looks at every id that a window's operations named or that may have been live before it, while
+    /// all is quiet, and ends the sessions that nobody could name any more.
+    pub(crate) fn audit(&self, family: usize, window: &[Op], before: &[State]) -> Vec<Op> {
         let [chosen, last, _] = self.field.known(family);
         let rotated = window.iter().filter_map(|op| match op.effect {
             Effect::Move(to) => Some(to),
             _ => None,
         });
         let mut ids: Vec<_> = window.iter().map(|op| op.id).chain(rotated).collect();
+        ids.extend(before.iter().flatten().map(|(id, _)| *id));
         ids.extend([chosen, last]);
         ids.sort_unstable();
         ids.dedup();
         let seen = ids.iter().map(|id| self.peek(*id)).collect::<Vec<_>>();
-        let spare = ids.iter().filter(|id| ![chosen, last].contains(id));
+        let spare = ids.iter().filter(|id| ![chosen, last].contains(&id));
         seen.into_iter()
             .chain(spare.map(|id| self.destroy(*id)))
             .collect()
