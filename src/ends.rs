@@ -214,7 +214,8 @@ impl Delivery {
             new
         });
         // A thread that is being torn down keeps no marks; it delivers at once.
-        entered.unwrap_or(true).then_some(Self(store))
+        // `then`, because a `Self` that is made and not returned takes the outer one's mark away.
+        entered.unwrap_or(true).then(|| Self(store))
     }
 }
 
