@@ -73,10 +73,15 @@ impl<T> Session<T> {
                 .is_some_and(|draft| Arc::ptr_eq(stored, draft))
     }
 
-    /// Makes `stored` the version that this handle's data was derived from.
-    pub(crate) fn rebase(&mut self, stored: Arc<Record<T>>) {
-        self.base = stored;
-        self.draft = None;
+    /// Makes `stored` the version that this handle's data was derived from, and returns what the
+    /// handle held before, to be dropped where a panic is caught.
+    #[must_use]
+    pub(crate) fn rebase(
+        &mut self,
+        stored: Arc<Record<T>>,
+    ) -> impl Iterator<Item = Arc<Record<T>>> + use<T> {
+        let base = std::mem::replace(&mut self.base, stored);
+        std::iter::once(base).chain(self.draft.take())
     }
 }
 

@@ -85,8 +85,11 @@ impl<T: Clone> SessionStore<T> {
             });
         match committed {
             Committed::Replaced(old) => {
-                self.inner.ends.discard(&self.inner.stats, old);
-                session.rebase(record);
+                // The handle was based on the old version, so that this is not the last reference.
+                drop(old);
+                for held in session.rebase(record) {
+                    self.inner.ends.discard(&self.inner.stats, held);
+                }
                 Ok(())
             }
             Committed::Conflict => {
