@@ -75,7 +75,6 @@ impl<T> Session<T> {
 
     /// Makes `stored` the version that this handle's data was derived from, and returns what the
     /// handle held before, to be dropped where a panic is caught.
-    #[must_use]
     pub(crate) fn rebase(
         &mut self,
         stored: Arc<Record<T>>,

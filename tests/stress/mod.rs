@@ -93,9 +93,12 @@ pub(crate) fn race<R: Send + 'static>(
     begun.into_iter().map(finish).collect()
 }
 
+/// What a listener was told of one session.
+type Told = Vec<(Cause, u64)>;
+
 /// Every end a listener was told of, by id, with the data it saw.
 #[derive(Clone, Default)]
-pub(crate) struct Heard(Arc<Mutex<HashMap<SessionId, Vec<(Cause, u64)>>>>);
+pub(crate) struct Heard(Arc<Mutex<HashMap<SessionId, Told>>>);
 
 impl Heard {
     pub(crate) fn listener(&self) -> impl Fn(End<'_, u64>) + Send + Sync + 'static {
@@ -107,7 +110,7 @@ impl Heard {
     }
 
     /// Returns what was heard of one session.
-    pub(crate) fn of(&self, id: &SessionId) -> Vec<(Cause, u64)> {
+    pub(crate) fn of(&self, id: &SessionId) -> Told {
         self.0.lock().unwrap().get(id).cloned().unwrap_or_default()
     }
 
