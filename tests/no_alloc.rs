@@ -65,10 +65,11 @@ fn filled(store: &SessionStore<u64>, sessions: u64) -> Vec<SessionId> {
 /// A store with one session, in which everything that is made once has been made.
 fn warm() -> (SessionStore<u64>, SessionId) {
     let store = builder(&ManualClock::new()).on_end(|_| ()).build().unwrap();
-    let id = filled(&store, 20)[0];
-    store.load(&id).unwrap();
-    store.destroy(store.create().id());
-    (store, id)
+    // Tables with room for more, yet not so sparse that a sweep would make them smaller.
+    let ids = filled(&store, 200);
+    ids[100..].iter().for_each(|id| assert!(store.destroy(id)));
+    store.load(&ids[0]).unwrap();
+    (store, ids[0])
 }
 
 fn unknown_id() -> SessionId {
