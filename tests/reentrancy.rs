@@ -472,3 +472,24 @@ fn ends_that_a_listener_causes_are_heard_before_the_operation_returns() {
     assert!(heard == ids);
     assert!(store.is_empty());
 }
+
+#[test]
+fn walk_ends_although_its_closure_rotates_every_session_it_meets() {
+    let rotated = watched(SMALL_STACK, || {
+        let store = SessionStore::<u64>::builder().shards(4).build().unwrap();
+        (0..100).for_each(|n| drop(store.create_with(n)));
+        let mut rotated = 0;
+        let mut rotate = |id: &SessionId| {
+            let mut session = store.load(id).unwrap();
+            rotated += u64::from(store.rotate(&mut session));
+        };
+        store.for_each(|id, _| rotate(id));
+        store.retain(|id, _| {
+            rotate(id);
+            true
+        });
+        assert_eq!(store.len(), 100);
+        rotated
+    });
+    assert!(rotated.unwrap() >= 200);
+}
