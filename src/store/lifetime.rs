@@ -10,7 +10,6 @@ use crate::entry::{Entry, Terms};
 use crate::error::RotateError;
 use crate::id::{AsSessionId, SessionId};
 use crate::session::Session;
-use crate::sync::Ordering;
 
 /// When one session is to end, whatever the store's settings say: for
 /// [`set_expiry`](SessionStore::set_expiry).
@@ -193,9 +192,8 @@ impl<T> Inner<T> {
         let now = self.clock.now();
         let (from, to) = (self.gate.place(old), self.gate.place(new));
         let mut pair = self.gate.exclusive_pair(&from, &to);
-        // Relaxed: a walk raises it before its first lock, so it is seen under the lock of any shard
-        // that a walk has been in. Walks go upwards: what moves up stays before them.
-        let escapes = to.shard < from.shard && self.walks.load(Ordering::Relaxed) > 0;
+        // Walks go upwards: what moves up stays before them.
+        let escapes = to.shard < from.shard && self.is_walked_by_others();
         if escapes || pair.shard_of(&to).find(&to).is_some() {
             return Rotated::Taken;
         }

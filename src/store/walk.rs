@@ -4,6 +4,7 @@
 //! are closures called, listeners told and values dropped. So a walk sees no single instant of the
 //! store, and delays nobody by more than one slice.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::entry::Record;
 use crate::id::SessionId;
 use crate::stats::StoreStats;
 use crate::sweep::{Batch, DEFAULT_BUDGET};
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, thread_local};
 
 /// Sessions copied under one shared lock: their reference counts are in as many cache lines, some
 /// 100 ns each when none is cached.
@@ -42,6 +43,7 @@ impl<T> SessionStore<T> {
     /// One shard's shared lock at a time, for a slice of its buckets. The closure runs outside.
     pub fn for_each(&self, mut visit: impl FnMut(&SessionId, &T)) {
         let _walk = Walk::begin(&self.inner.walks);
+        let _visits = Visits::begin(&self.inner.walks);
         for shard in 0..self.inner.gate.count() {
             self.inner
                 .walk(shard, |id, record| visit(&id, &record.value));
@@ -59,6 +61,7 @@ impl<T> SessionStore<T> {
     /// As `for_each`, and the shard's exclusive lock for each removal.
     pub fn retain(&self, mut keep: impl FnMut(&SessionId, &T) -> bool) -> usize {
         let _walk = Walk::begin(&self.inner.walks);
+        let _visits = Visits::begin(&self.inner.walks);
         let mut removed = 0;
         for shard in 0..self.inner.gate.count() {
             self.inner.walk(shard, |id, mut record| {
@@ -162,6 +165,42 @@ impl Drop for Walk<'_> {
     }
 }
 
+thread_local! {
+    /// The stores whose sessions this thread is showing to a closure, by address.
+    static VISITING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Marks that a closure of this thread is being shown a store's sessions: what that closure rotates
+/// may go where the walk has been, or in the last shard it would be met again for ever.
+struct Visits(usize);
+
+impl Visits {
+    fn begin(walks: &AtomicUsize) -> Self {
+        let store = std::ptr::from_ref(walks).addr();
+        // Fails only on a thread that is being torn down, which keeps no marks.
+        let _ = VISITING.try_with(|stores| stores.borrow_mut().push(store));
+        Self(store)
+    }
+
+    fn are_ours(walks: &AtomicUsize) -> bool {
+        let store = std::ptr::from_ref(walks).addr();
+        VISITING
+            .try_with(|stores| stores.borrow().contains(&store))
+            .unwrap_or(false)
+    }
+}
+
+impl Drop for Visits {
+    fn drop(&mut self) {
+        let _ = VISITING.try_with(|stores| {
+            let mut stores = stores.borrow_mut();
+            if let Some(at) = stores.iter().rposition(|store| *store == self.0) {
+                stores.remove(at);
+            }
+        });
+    }
+}
+
 enum Removal<T> {
     Done,
     Gone,
@@ -170,6 +209,13 @@ enum Removal<T> {
 }
 
 impl<T> Inner<T> {
+    /// Tells whether a rotation by this thread must keep to the path of a walk.
+    pub(super) fn is_walked_by_others(&self) -> bool {
+        // Relaxed: a walk raises it before its first lock, so it is seen under the lock of any shard
+        // that a walk has been in.
+        self.walks.load(Ordering::Relaxed) > 0 && !Visits::are_ours(&self.walks)
+    }
+
     /// Shows each live session of a shard once.
     fn walk(&self, shard: usize, mut visit: impl FnMut(SessionId, Arc<Record<T>>)) {
         let now = self.clock.now();
