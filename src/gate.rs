@@ -32,6 +32,11 @@ impl<T> Gate<T> {
         self.shards.count()
     }
 
+    /// Returns how many buckets all shards have together.
+    pub(crate) fn buckets(&self) -> usize {
+        self.shards.buckets()
+    }
+
     #[inline]
     pub(crate) fn place(&self, id: SessionId) -> Place {
         self.shards.place(id)

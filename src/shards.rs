@@ -15,7 +15,7 @@ use hashbrown::raw::RawTable;
 
 use crate::entry::Entry;
 use crate::id::SessionId;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 type Bucket<T> = (SessionId, SharedValue<Entry<T>>);
 type Table<T> = RawTable<Bucket<T>>;
@@ -47,6 +47,8 @@ pub(crate) struct Shards<T> {
     /// For each shard, how often its entries have moved to other buckets. Written under the
     /// exclusive lock.
     layouts: Box<[AtomicU64]>,
+    /// The buckets of all shards together.
+    buckets: AtomicUsize,
 }
 
 /// Where a look over a stretch of buckets ended.
@@ -64,11 +66,19 @@ impl<T> Shards<T> {
         Self {
             map: DashMap::with_hasher_and_shard_amount(RandomState::new(), count),
             layouts: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            // An unallocated table counts as one.
+            buckets: AtomicUsize::new(count),
         }
     }
 
     pub(crate) fn count(&self) -> usize {
         self.map.shards().len()
+    }
+
+    /// Returns how many buckets all shards have together.
+    pub(crate) fn buckets(&self) -> usize {
+        // Relaxed: a count, changed under the shards' locks, of which any recent value will do.
+        self.buckets.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -109,6 +119,7 @@ impl<T> Shards<T> {
         Exclusive {
             table,
             layout: &self.layouts[shard],
+            buckets: &self.buckets,
             hasher: self.map.hasher(),
         }
     }
@@ -198,6 +209,7 @@ fn full_bucket<T>(table: &Table<T>, index: usize) -> Option<&Bucket<T>> {
 pub(crate) struct Exclusive<'a, T> {
     table: RwLockWriteGuard<'a, Table<T>>,
     layout: &'a AtomicU64,
+    buckets: &'a AtomicUsize,
     hasher: &'a RandomState,
 }
 
@@ -230,8 +242,9 @@ impl<T> Exclusive<'_, T> {
     pub(crate) fn insert(&mut self, place: &Place, entry: Entry<T>) {
         let hasher = self.hasher;
         if self.table.len() == self.table.capacity() {
-            self.mark_moved();
+            let before = self.table.buckets();
             self.table.reserve(1, |bucket| hasher.hash_one(bucket.0));
+            self.mark_resized(before);
         }
         let bucket = (place.id, SharedValue::new(entry));
         self.table
@@ -288,6 +301,14 @@ impl<T> Exclusive<'_, T> {
         (id, entry.into_inner())
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn buckets(&self) -> usize {
+        self.table.buckets()
+    }
+
     /// See [`Shared::layout`].
     pub(crate) fn layout(&self) -> u64 {
         // Relaxed: under the exclusive lock.
@@ -296,8 +317,9 @@ impl<T> Exclusive<'_, T> {
 
     /// Empties the shard at one stroke.
     pub(crate) fn take_all(&mut self) -> Spent<T> {
-        self.mark_moved();
-        Spent(std::mem::take(&mut *self.table))
+        let spent = std::mem::take(&mut *self.table);
+        self.mark_resized(spent.buckets());
+        Spent(spent)
     }
 
     /// Moves the entries to a smaller table if they are few in a large one, and returns the old
@@ -307,7 +329,6 @@ impl<T> Exclusive<'_, T> {
         if buckets <= SMALL || len > MOVABLE || len > buckets / SPARSE {
             return None;
         }
-        self.mark_moved();
         let hasher = self.hasher;
         let mut small = Table::with_capacity(len * 2);
         for bucket in self.table.drain() {
@@ -315,7 +336,16 @@ impl<T> Exclusive<'_, T> {
                 hasher.hash_one(bucket.0)
             });
         }
-        Some(Spent(std::mem::replace(&mut *self.table, small)))
+        let spent = std::mem::replace(&mut *self.table, small);
+        self.mark_resized(buckets);
+        Some(Spent(spent))
+    }
+
+    fn mark_resized(&self, before: usize) {
+        let grown = self.table.buckets().wrapping_sub(before);
+        // Relaxed: see `Shards::buckets`. Wraps where the table has become smaller.
+        self.buckets.fetch_add(grown, Ordering::Relaxed);
+        self.mark_moved();
     }
 
     /// Tells those who go through the shard in steps that entries have moved.

@@ -458,8 +458,7 @@ impl<T> Inner<T> {
     #[cold]
     fn sweep_slice(&self, now: Tick) {
         let mut batch = Batch::new();
-        self.sweep
-            .slice(&self.gate, self.capacity.held(), now, &mut batch);
+        self.sweep.slice(&self.gate, now, &mut batch);
         self.settle(batch);
     }
 
@@ -467,7 +466,11 @@ impl<T> Inner<T> {
     /// of a small store, and a bounded price for a flood that a large one refuses.
     #[cold]
     fn sweep_for_room(&self, now: Tick) -> Option<Slot<'_>> {
-        let slices = if self.sweep.is_needed() { SLICES_FOR_ROOM } else { 0 };
+        let slices = if self.sweep.is_needed() {
+            SLICES_FOR_ROOM
+        } else {
+            0
+        };
         (0..slices).find_map(|_| {
             self.sweep_slice(now);
             self.capacity.reserve()

@@ -25,10 +25,13 @@ pub(crate) const DEFAULT_BUDGET: usize = 512;
 /// under the lock, well within the 50 µs that any operation may hold a shard for sweeping.
 pub(crate) const REMOVALS: usize = 64;
 
-/// Buckets that an insert looks at. With tables between 7/16 and 7/8 full, one pass takes at most
-/// 16/7 / 16 = 1/7 as many inserts as there are live sessions, so on average half of that, 1/14,
-/// are expired and not yet removed; 10 % is the promise.
-const LOOK_AHEAD: usize = 16;
+/// Times that inserts alone pass over a shard while as many sessions are created as it holds. So each
+/// insert looks at 8 to 16 buckets of a table that is between 7/8 and 7/16 full, and on average half
+/// of a seventh of what is stored has expired and is not yet removed; a tenth is the promise.
+const PASSES_PER_TURNOVER: usize = 7;
+
+/// Buckets that an insert looks at, at the most, in a table that was once much fuller.
+const LOOK_AHEAD: usize = 128;
 
 /// Shards that one slice visits at the most, so that a slice over empty shards is bounded too.
 const SHARDS_PER_SLICE: usize = 128;
@@ -177,9 +180,9 @@ impl Sweep {
     }
 
     /// Runs one slice, if no other thread is at it.
-    pub(crate) fn slice<T>(&self, gate: &Gate<T>, stored: usize, now: Tick, batch: &mut Batch<T>) {
+    pub(crate) fn slice<T>(&self, gate: &Gate<T>, now: Tick, batch: &mut Batch<T>) {
         let Some(_claim) = self.claim() else { return };
-        let pass = self.slices_per_pass(gate.count(), stored);
+        let pass = self.slices_per_pass(gate);
         // Relaxed, here and below: only the holder of the claim changes these; see `Claim`.
         let due = self.due.load(Ordering::Relaxed);
         let mut behind = self.behind.load(Ordering::Relaxed);
@@ -252,7 +255,8 @@ impl Sweep {
         if !self.is_needed() {
             return;
         }
-        let most = LOOK_AHEAD.min(self.budget);
+        let share = (lock.buckets() * PASSES_PER_TURNOVER).div_ceil(lock.len().max(1));
+        let most = share.min(LOOK_AHEAD).min(self.budget);
         let stretch = take_dead(lock, self.cursor(shard), most, now, |dead| {
             ended.push(dead);
             ControlFlow::Continue(())
@@ -270,11 +274,10 @@ impl Sweep {
         self.cursors[shard].store(stretch.next.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Returns how many slices one pass over the table takes, about: a table that has grown to hold
-    /// what is stored has at most 16/7 buckets for each, and each slice visits so many shards.
-    fn slices_per_pass(&self, shards: usize, stored: usize) -> u64 {
-        let by_buckets = (stored.saturating_mul(16) / 7).div_ceil(self.budget);
-        (by_buckets + shards.div_ceil(SHARDS_PER_SLICE)) as u64
+    /// Returns how many slices one pass over the table takes, at the most.
+    fn slices_per_pass<T>(&self, gate: &Gate<T>) -> u64 {
+        let by_buckets = gate.buckets().div_ceil(self.budget);
+        (by_buckets + gate.count().div_ceil(SHARDS_PER_SLICE)) as u64
     }
 
     /// Returns the nanoseconds from slice to slice that finish a pass in the time allowed.

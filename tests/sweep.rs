@@ -54,7 +54,7 @@ fn each_operation_drives_the_sweep() {
     let operations: [(&str, Operate); 12] = [
         ("load", |store, s| assert!(store.load(s.id()).is_some())),
         ("a miss", |store, _| {
-            assert!(store.load(unknown()).is_none())
+            assert!(store.load(&unknown()).is_none())
         }),
         ("peek", |store, s| assert!(store.peek(s.id()).is_some())),
         ("contains", |store, s| assert!(store.contains(s.id()))),
@@ -120,7 +120,7 @@ fn no_operation_removes_more_than_a_slice_and_what_an_insert_finds_ahead() {
         }),
         (SLICE, |store, s| store.rotate(s)),
         (SLICE, |store, s| store.set_expiry(s.id(), Expiry::Never)),
-        (SLICE, |store, _| !store.destroy(unknown())),
+        (SLICE, |store, _| !store.destroy(&unknown())),
         (SLICE + AHEAD, |store, _| *store.create() == 0),
     ];
     let (clock, store, keep) = expired_store(4, 10_000);

@@ -56,7 +56,7 @@ impl<T: Clone> SessionStore<T> {
     ///
     /// # Expiry
     ///
-    /// Counts as activity, also on a conflict.
+    /// Counts as activity, if it is stored.
     ///
     /// # Errors
     ///
@@ -183,8 +183,10 @@ impl<T> Inner<T> {
         let place = self.gate.place(id);
         let mut shard = self.gate.exclusive(place.shard);
         let committed = match shard.find(&place) {
-            Some(entry) if entry.touch(now, self.policy.idle) => {
+            Some(entry) if entry.is_live(now) => {
+                // Only what is stored is activity: a conflict must not show.
                 if wanted(entry.record()) {
+                    entry.touch(now, self.policy.idle);
                     Committed::Replaced(entry.commit(record))
                 } else {
                     Committed::Conflict
