@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::attributes::Attributes;
 use crate::entry::Record;
@@ -38,6 +38,9 @@ pub struct Session<T = Attributes> {
     base: Arc<Record<T>>,
     /// This handle's changes: a copy of `base` to begin with.
     draft: Option<Arc<Record<T>>>,
+    /// The copy that this handle saved last, where `save` had to make one. A lock of its own,
+    /// because `save` takes the handle shared; never held while user code runs.
+    copy: Mutex<Option<Arc<Record<T>>>>,
 }
 
 impl<T> Session<T> {
@@ -46,6 +49,7 @@ impl<T> Session<T> {
             id,
             base: record,
             draft: None,
+            copy: Mutex::new(None),
         }
     }
 
@@ -71,6 +75,27 @@ impl<T> Session<T> {
                 .draft
                 .as_ref()
                 .is_some_and(|draft| Arc::ptr_eq(stored, draft))
+            || self.copied().is_some_and(|copy| Arc::ptr_eq(stored, &copy))
+    }
+
+    fn copied(&self) -> Option<Arc<Record<T>>> {
+        self.copy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Takes note that this handle's data was saved as `stored`. Returns what was noted before, for
+    /// the caller to drop.
+    pub(crate) fn note_saved(&self, stored: Arc<Record<T>>) -> Option<Arc<Record<T>>> {
+        let is_draft = |draft| Arc::ptr_eq(&stored, draft);
+        if self.draft.as_ref().is_some_and(is_draft) {
+            return None;
+        }
+        self.copy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(stored)
     }
 
     /// Makes `stored` the version that this handle's data was derived from, and returns what the
@@ -80,7 +105,12 @@ impl<T> Session<T> {
         stored: Arc<Record<T>>,
     ) -> impl Iterator<Item = Arc<Record<T>>> + use<T> {
         let base = std::mem::replace(&mut self.base, stored);
-        std::iter::once(base).chain(self.draft.take())
+        let copy = std::mem::take(
+            self.copy
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        std::iter::once(base).chain(self.draft.take()).chain(copy)
     }
 }
 
@@ -105,6 +135,7 @@ impl<T> Clone for Session<T> {
             id: self.id,
             base: Arc::clone(&self.base),
             draft: self.draft.clone(),
+            copy: Mutex::new(self.copied()),
         }
     }
 }

@@ -35,12 +35,16 @@ impl<T: Clone> SessionStore<T> {
     ///
     /// Counts as activity. Never changes the session's absolute limit.
     pub fn save(&self, session: &Session<T>) -> bool {
+        let record = session.to_commit();
         let committed = self
             .inner
-            .commit(*session.id(), session.to_commit(), |_| true);
+            .commit(*session.id(), Arc::clone(&record), |_| true);
         match committed {
             Committed::Replaced(old) => {
-                self.inner.ends.discard(&self.inner.stats, old);
+                let noted_before = session.note_saved(record);
+                for old in noted_before.into_iter().chain([old]) {
+                    self.inner.ends.discard(&self.inner.stats, old);
+                }
                 true
             }
             Committed::Conflict | Committed::Gone => {
