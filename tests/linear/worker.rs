@@ -342,7 +342,7 @@ impl<S: Subject> Worker<S> {
         ids.sort_unstable();
         ids.dedup();
         let seen = ids.iter().map(|id| self.peek(*id)).collect::<Vec<_>>();
-        let spare = ids.iter().filter(|id| ![chosen, last].contains(&id));
+        let spare = ids.iter().filter(|id| ![chosen, last].contains(id));
         seen.into_iter()
             .chain(spare.map(|id| self.destroy(*id)))
             .collect()
