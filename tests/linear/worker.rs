@@ -290,7 +290,7 @@ impl<S: Subject> Worker<S> {
         match saved {
             Ok(()) => span.op("try_save", id, Needs::Holds(base), Effect::Put(value)),
             Err(SaveError::Conflict) => {
-                span.op("try_save", id, Needs::HoldsNot(base), Effect::Touch)
+                span.op("try_save", id, Needs::HoldsNot(base), Effect::Nothing)
             }
             Err(_) => span.op("try_save", id, Needs::Gone, Effect::Nothing),
         }
