@@ -201,6 +201,13 @@ impl<T> Entry<T> {
         }
     }
 
+    /// Returns the deadline of a live session.
+    pub(crate) fn live_until(&self, now: Tick) -> Option<Tick> {
+        let live = self.is_live(now);
+        // It may have been touched or ended in between; either way the word tells.
+        Some(self.deadline()).filter(|deadline| live && *deadline > now)
+    }
+
     /// Returns the deadline word as it stands.
     pub(crate) fn deadline(&self) -> Tick {
         // Relaxed: see `extend`.

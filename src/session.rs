@@ -105,11 +105,7 @@ impl<T> Session<T> {
         stored: Arc<Record<T>>,
     ) -> impl Iterator<Item = Arc<Record<T>>> + use<T> {
         let base = std::mem::replace(&mut self.base, stored);
-        let copy = std::mem::take(
-            self.copy
-                .get_mut()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let copy = std::mem::take(self.copy.get_mut().unwrap_or_else(PoisonError::into_inner));
         std::iter::once(base).chain(self.draft.take()).chain(copy)
     }
 }

@@ -322,6 +322,12 @@ impl<T> Exclusive<'_, T> {
         Spent(spent)
     }
 
+    /// Returns the table if it is empty and not small.
+    pub(crate) fn free_if_empty(&mut self) -> Option<Spent<T>> {
+        let worth_it = self.table.is_empty() && self.table.buckets() > SMALL;
+        worth_it.then(|| self.take_all())
+    }
+
     /// Moves the entries to a smaller table if they are few in a large one, and returns the old
     /// table.
     pub(crate) fn shrink_if_sparse(&mut self) -> Option<Spent<T>> {

@@ -159,7 +159,7 @@ pub struct StoreStats {
     pub rotated: u64,
     /// Sessions removed by `clear`.
     pub cleared: u64,
-    /// Sessions removed by sweeping: slices, looks ahead and `purge_expired`.
+    /// Dead sessions removed by slices, by creates as they look ahead, and by `purge_expired`.
     pub swept: u64,
     /// Calls of `try_save` that met a conflict, and retries of `update`.
     pub conflicts: u64,

@@ -251,7 +251,7 @@ impl<T> SessionStore<T> {
     /// Tells whether there is a live session of this id. Does not count as activity.
     #[must_use]
     pub fn contains(&self, id: impl AsSessionId) -> bool {
-        self.inner.check(id.named(), Entry::is_live)
+        self.inner.ask(id.named(), Entry::live_until).is_some()
     }
 
     /// Ends a session. Returns `true` if it was live; of several calls at once, for exactly one.
@@ -307,17 +307,19 @@ impl<T> Inner<T> {
         record.map(|record| Session::new(id, record))
     }
 
-    /// Asks one question about an entry, if it is there.
-    fn check(&self, named: Named<'_>, ask: impl FnOnce(&Entry<T>, Tick) -> bool) -> bool {
-        let Some(id) = self.resolve(named) else {
-            return false;
-        };
+    /// Asks one question about an entry, if it is there, and returns the time with the answer.
+    fn ask<R>(
+        &self,
+        named: Named<'_>,
+        ask: impl FnOnce(&Entry<T>, Tick) -> Option<R>,
+    ) -> Option<(Tick, R)> {
+        let id = self.resolve(named)?;
         let now = self.clock.now();
         let answer = self
             .gate
             .read(&self.gate.place(id), |entry| ask(entry, now));
         self.tend(now);
-        answer.unwrap_or(false)
+        answer.flatten().map(|answer| (now, answer))
     }
 
     fn create(&self, data: T) -> Result<Session<T>, Rejected<T>> {
@@ -405,9 +407,10 @@ impl<T> Inner<T> {
         }
         let before = ended.len();
         ended.extend(take_dead(&mut shard, &place, now));
-        self.sweep.look_ahead(&mut shard, place.shard, now, ended);
+        let spent = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
         shard.insert(&place, entry);
         drop(shard);
+        drop(spent);
         slot.keep();
         self.count_swept(ended.len() - before);
         self.stats.count(Event::Created);

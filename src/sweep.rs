@@ -15,7 +15,7 @@ use crossbeam_utils::CachePadded;
 use crate::clock::Tick;
 use crate::ends::{Cause, Ended};
 use crate::gate::Gate;
-use crate::shards::{Exclusive, Stretch};
+use crate::shards::{Exclusive, Spent, Stretch};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Buckets that one slice looks at unless the builder says otherwise: 16 KiB, read in sequence.
@@ -48,9 +48,9 @@ const SHORTEST_PERIOD: u64 = 4_000_000;
 /// thousand slices even when lifetimes are weeks.
 const LONGEST_PERIOD: u64 = 1_000_000_000;
 
-/// Nanoseconds for one pass at the least, so that a session that was to end at once does not keep the
-/// sweep busy for ever.
-const SHORTEST_PASS: u64 = 250_000_000;
+/// The shortest lifetime of a single session that quickens the sweep, in nanoseconds: 16 s, so that
+/// one session that was to end at once does not make it pass more often than once a second for ever.
+const SHORTEST_HASTE: u64 = 16_000_000_000;
 
 /// A slice that finds more than one expired session in this many buckets puts the sweep behind: the
 /// next pass is run at one slice an operation.
@@ -170,9 +170,10 @@ impl Sweep {
         self.shortest.load(Ordering::Relaxed) != u64::MAX
     }
 
-    /// Takes note of a lifetime that is shorter than any before: from now on the sweep keeps its
-    /// pace with it.
+    /// Takes note of a session's own lifetime: if it is shorter than any before, the sweep keeps its
+    /// pace with it from now on.
     pub(crate) fn hasten(&self, lifetime: u64) {
+        let lifetime = lifetime.max(SHORTEST_HASTE);
         // Relaxed, both: hints, and each word stands alone.
         if self.shortest.fetch_min(lifetime, Ordering::Relaxed) > lifetime {
             self.due.fetch_min(AT_ONCE, Ordering::Relaxed);
@@ -233,7 +234,8 @@ impl Sweep {
                 self.set_cursor(shard, stretch);
                 looked += stretch.looked;
                 finished = stretch.next.is_none();
-                _spent = finished.then(|| lock.shrink_if_sparse()).flatten();
+                // A load runs slices, and must not allocate a smaller table.
+                _spent = finished.then(|| lock.free_if_empty()).flatten();
             }
             // A shard that was busy gets its turn in the next pass.
             if finished {
@@ -244,24 +246,26 @@ impl Sweep {
         looked
     }
 
-    /// Looks a few buckets ahead in a shard that an insert has locked.
+    /// Looks a few buckets ahead in a shard that an insert has locked. Returns a table to be freed
+    /// after the lock is released, if the look came to the end of one that is much too large.
     pub(crate) fn look_ahead<T>(
         &self,
         lock: &mut Exclusive<'_, T>,
         shard: usize,
         now: Tick,
         ended: &mut Vec<Ended<T>>,
-    ) {
+    ) -> Option<Spent<T>> {
         if !self.is_needed() {
-            return;
+            return None;
         }
         let share = (lock.buckets() * PASSES_PER_TURNOVER).div_ceil(lock.len().max(1));
-        let most = share.min(LOOK_AHEAD).min(self.budget);
+        let most = share.min(LOOK_AHEAD);
         let stretch = take_dead(lock, self.cursor(shard), most, now, |dead| {
             ended.push(dead);
             ControlFlow::Continue(())
         });
         self.set_cursor(shard, stretch);
+        stretch.next.is_none().then(|| lock.shrink_if_sparse())?
     }
 
     /// Returns the bucket the next look at a locked shard begins at.
@@ -284,7 +288,7 @@ impl Sweep {
     fn exact_period(&self, pass: u64) -> u64 {
         // Relaxed: see `hasten`.
         let shortest = self.shortest.load(Ordering::Relaxed);
-        ((shortest / PASSES_PER_LIFETIME).max(SHORTEST_PASS) / pass).max(1)
+        (shortest / PASSES_PER_LIFETIME / pass).max(1)
     }
 
     fn period(&self, pass: u64) -> u64 {

@@ -287,3 +287,26 @@ fn of_destroy_retain_and_clear_exactly_one_ends_the_session() {
         assert_eq!((store.len(), counted(&store)), (0, 0));
     }
 }
+
+#[test]
+fn lifetime_that_is_asked_during_a_destroy_is_whole_or_none() {
+    for _ in 0..rounds(3_000) {
+        let clock = ManualClock::new();
+        let ttl = Duration::from_secs(60);
+        let store = SessionStore::<u64>::builder()
+            .ttl(ttl)
+            .clock(clock)
+            .build()
+            .unwrap();
+        let id = *store.create().id();
+        let (ours, theirs) = (store.clone(), store);
+        let (_, seen) = race2(
+            move || ours.destroy(&id),
+            move || (0..8).map(|_| theirs.expires_in(&id)).collect::<Vec<_>>(),
+        );
+        assert!(
+            seen.iter().all(|left| left.is_none_or(|left| left == ttl)),
+            "{seen:?}"
+        );
+    }
+}

@@ -10,7 +10,7 @@ const TTL: Duration = Duration::from_secs(600);
 const SLICE: usize = 64;
 
 /// What an insert finds ahead at the most.
-const AHEAD: usize = 16;
+const AHEAD: usize = 128;
 
 fn build(clock: &ManualClock, set: impl Fn(Builder<u64>) -> Builder<u64>) -> SessionStore<u64> {
     let builder = SessionStore::<u64>::builder().clock(clock.clone());

@@ -414,6 +414,10 @@ impl<T> Exclusive<'_, T> {
     }
 
     /// Four buckets are never sparse.
+    pub(crate) fn free_if_empty(&mut self) -> Option<Spent<T>> {
+        None
+    }
+
     pub(crate) fn shrink_if_sparse(&mut self) -> Option<Spent<T>> {
         None
     }

@@ -47,8 +47,8 @@ impl<T> SessionStore<T> {
     /// The shard's shared lock.
     pub fn touch(&self, id: impl AsSessionId) -> bool {
         let idle = self.inner.policy.idle;
-        self.inner
-            .check(id.named(), |entry, now| entry.touch(now, idle))
+        let touch = |entry: &Entry<T>, now| entry.touch(now, idle).then_some(());
+        self.inner.ask(id.named(), touch).is_some()
     }
 
     /// Returns how long a session will live if it is not used, or `None` if there is no live one of
@@ -57,16 +57,11 @@ impl<T> SessionStore<T> {
     /// Does not count as activity.
     #[must_use]
     pub fn expires_in(&self, id: impl AsSessionId) -> Option<Duration> {
-        let mut left = None;
-        self.inner.check(id.named(), |entry, now| {
-            let live = entry.is_live(now);
-            left = live.then(|| match entry.deadline() {
-                NEVER => Duration::MAX,
-                deadline => Duration::from_nanos(deadline.saturating_sub(now)),
-            });
-            live
-        });
-        left
+        let deadline = self.inner.ask(id.named(), Entry::live_until);
+        deadline.map(|(now, deadline)| match deadline {
+            NEVER => Duration::MAX,
+            deadline => Duration::from_nanos(deadline - now),
+        })
     }
 
     /// Sets when a live session ends, instead of what the store's settings say. Returns `false`, and
