@@ -1,30 +1,62 @@
 //! The walks against sessions that change their id meanwhile: none escapes.
 //!
-//! The closures rotate sessions themselves, so that each case is reached without a race.
+//! Another thread rotates them at the walk's word, so that each case is reached without a race.
 
-use cloakroom::{Session, SessionStore};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
 
-fn store_of(sessions: u64, shards: usize) -> (SessionStore<u64>, Vec<Session<u64>>) {
-    let store = SessionStore::builder().shards(shards).build().unwrap();
-    let handles = (0..sessions).map(|n| store.create_with(n)).collect();
-    (store, handles)
+use cloakroom::SessionStore;
+
+/// A thread that rotates the sessions of a store, each the next time it is told to.
+struct Rotator {
+    turn: Sender<()>,
+    done: Receiver<()>,
+    thread: JoinHandle<()>,
 }
 
+impl Rotator {
+    fn of(store: &SessionStore<u64>, sessions: u64) -> Self {
+        let mut handles: Vec<_> = (0..sessions).map(|n| store.create_with(n)).collect();
+        let (turn, turns) = channel();
+        let (finished, done) = channel();
+        let store = store.clone();
+        let thread = thread::spawn(move || {
+            for (turn, ()) in turns.iter().enumerate() {
+                let handle = turn % handles.len();
+                store.rotate(&mut handles[handle]);
+                finished.send(()).unwrap();
+            }
+        });
+        Self { turn, done, thread }
+    }
+
+    fn rotate_one(&self) {
+        self.turn.send(()).unwrap();
+        self.done.recv().unwrap();
+    }
+
+    fn finish(self) {
+        drop(self.turn);
+        self.thread.join().unwrap();
+    }
+}
+
+/// Every session is to go, and others change their ids while each is judged.
 #[test]
 fn session_does_not_escape_a_retain_by_rotating() {
     for shards in [2, 16] {
         for sessions in [1, 20, 500] {
-            let (store, mut handles) = store_of(sessions, shards);
+            let store = SessionStore::builder().shards(shards).build().unwrap();
+            let rotator = Rotator::of(&store, sessions);
             let mut rotations = 5 * sessions;
             let removed = store.retain(|_, _| {
-                // All are to go, and all change their ids a few times while they are judged.
-                for handle in handles.iter_mut().take(rotations as usize) {
-                    if store.rotate(handle) {
-                        rotations = rotations.saturating_sub(1);
-                    }
+                for _ in 0..3.min(rotations) {
+                    rotator.rotate_one();
+                    rotations -= 1;
                 }
                 false
             });
+            rotator.finish();
             assert_eq!(
                 (removed as u64, store.len()),
                 (sessions, 0),
@@ -38,17 +70,18 @@ fn session_does_not_escape_a_retain_by_rotating() {
 fn walk_shows_a_session_that_rotates_meanwhile() {
     for shards in [2, 16] {
         for sessions in [2, 20, 500] {
-            let (store, mut handles) = store_of(sessions, shards);
+            let store = SessionStore::builder().shards(shards).build().unwrap();
+            let rotator = Rotator::of(&store, sessions);
             let mut seen = vec![false; sessions as usize];
-            let mut left = 3 * sessions as usize;
+            let mut rotations = 3 * sessions;
             store.for_each(|_, data| {
                 seen[*data as usize] = true;
-                let turn = left % handles.len();
-                left = left.saturating_sub(1);
-                if left > 0 {
-                    assert!(store.rotate(&mut handles[turn]));
+                if rotations > 0 {
+                    rotator.rotate_one();
+                    rotations -= 1;
                 }
             });
+            rotator.finish();
             assert!(
                 seen.iter().all(|seen| *seen),
                 "{shards} shards, {sessions} sessions"
