@@ -1,9 +1,9 @@
 """Plants one mutation in a copy of the repository: plant.py MUTATION.txt COPY
 
-A mutation says in its first lines what it breaks, then which model must find it and in which file it
+A mutation says in its first lines what it breaks, then which models must find it and in which file it
 lies; then follow the old text, which must be there exactly once, and the new. White space between
 tokens and a trailing comma do not count, so that reformatting the source does not lose a mutation.
-Prints the file and the name of the model.
+Prints the file and the models.
 """
 
 import pathlib
@@ -14,10 +14,11 @@ import sys
 def read(path):
     head, _, texts = path.read_text().partition("\n--- old\n")
     old, found, new = texts.partition("\n--- new\n")
-    fields = dict(re.findall(r"^(model|file): (\S+)$", head, re.MULTILINE))
-    if not found or fields.keys() != {"model", "file"}:
-        sys.exit(f"{path.name} needs `model:`, `file:`, `--- old` and `--- new`")
-    return fields["model"], fields["file"], old, new
+    files = re.findall(r"^file: (\S+)$", head, re.MULTILINE)
+    models = re.findall(r"^model: (\S+)$", head, re.MULTILINE)
+    if not found or len(files) != 1 or not models:
+        sys.exit(f"{path.name} needs one `file:`, a `model:`, `--- old` and `--- new`")
+    return files[0], models, old, new
 
 
 def pattern(text):
@@ -32,7 +33,7 @@ def pattern(text):
 
 def main():
     mutation, copy = map(pathlib.Path, sys.argv[1:])
-    model, name, old, new = read(mutation)
+    name, models, old, new = read(mutation)
     file = copy / name
     source = file.read_text()
     places = list(pattern(old).finditer(source))
@@ -40,7 +41,7 @@ def main():
         sys.exit(f"{mutation.name}: its old text is {len(places)} times in {name}, not once")
     start, end = places[0].span()
     file.write_text(source[:start] + new.strip() + source[end:])
-    print(name, model)
+    print(name, *models)
 
 
 main()

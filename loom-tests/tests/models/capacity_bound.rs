@@ -53,3 +53,27 @@ fn two_creates_for_the_last_place_evict_one() {
         assert!(matches!(told.ends()[..], [(_, Cause::Evicted, 0)]), "{:?}", told.ends());
     });
 }
+
+#[test]
+fn two_creates_in_a_full_store_both_find_a_place() {
+    two_threads(|| {
+        let scripts = [vec![id(0, 0, 1), id(0, 1, 2)], vec![id(1, 0, 3)]];
+        let told = Told::new();
+        let store = store_with_drawers::<u32, 2>(&ManualClock::new(), scripts).max_sessions(1);
+        let store = told.listen(store).build().unwrap();
+        store.create();
+
+        let other = thread::spawn({
+            let store = store.clone();
+            move || store.try_create().is_ok()
+        });
+        assert!(store.try_create().is_ok());
+        assert!(other.join().unwrap(), "a slot that was won by an eviction is nobody else's");
+
+        let mut found = 0;
+        store.for_each(|_, _| found += 1);
+        assert_eq!((store.len(), found), (1, 1));
+        assert!(told.ends().iter().all(|(_, cause, _)| *cause == Cause::Evicted));
+        assert_eq!(told.ends().len(), 2);
+    });
+}
