@@ -3,12 +3,14 @@
 use cloakroom::{ManualClock, SaveError};
 use loom::thread;
 
-use crate::setup::{id, store, two_threads};
+use crate::setup::{exhaustive, id, store};
 
 #[test]
 fn one_of_two_conditional_saves_wins() {
-    two_threads(|| {
-        let store = store::<u32>(&ManualClock::new(), [id(0, 0, 1)]).build().unwrap();
+    exhaustive(|| {
+        let store = store::<u32>(&ManualClock::new(), [id(0, 0, 1)])
+            .build()
+            .unwrap();
         let mut mine = store.create();
         let mut other = mine.clone();
         *mine = 1;
@@ -27,6 +29,9 @@ fn one_of_two_conditional_saves_wins() {
             (Err(SaveError::Conflict), Ok(())) => assert_eq!(stored, 2),
             both => panic!("one wins and the other is told of the conflict: {both:?}"),
         }
-        assert_eq!(*mine, 1, "a handle keeps its data whatever becomes of the save");
+        assert_eq!(
+            *mine, 1,
+            "a handle keeps its data whatever becomes of the save"
+        );
     });
 }

@@ -3,13 +3,16 @@
 use cloakroom::{Cause, ManualClock};
 use loom::thread;
 
-use crate::setup::{Told, id, store, two_threads};
+use crate::setup::{Told, exhaustive, id, store};
 
 #[test]
 fn one_of_two_destroys_is_true_and_one_end_is_told() {
-    two_threads(|| {
+    exhaustive(|| {
         let told = Told::new();
-        let store = told.listen(store::<u32>(&ManualClock::new(), [id(0, 0, 1)])).build().unwrap();
+        let store = told
+            .listen(store::<u32>(&ManualClock::new(), [id(0, 0, 1)]))
+            .build()
+            .unwrap();
         let session = *store.create_with(7).id();
 
         let other = thread::spawn({

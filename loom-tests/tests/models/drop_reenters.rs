@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use cloakroom::{ManualClock, SessionId, SessionStore};
 use loom::thread;
 
-use crate::setup::{id, store_with_drawers, two_threads};
+use crate::setup::{exhaustive, id, store_with_drawers};
 
 /// Ends another session when it is dropped.
 #[derive(Clone, Default)]
@@ -18,7 +18,10 @@ type LastAct = Option<(SessionStore<Parting>, SessionId)>;
 
 impl Drop for Parting {
     fn drop(&mut self) {
-        let act = self.last_act.take().and_then(|act| act.lock().unwrap().take());
+        let act = self
+            .last_act
+            .take()
+            .and_then(|act| act.lock().unwrap().take());
         if let Some((store, other)) = act {
             assert!(store.destroy(&other));
         }
@@ -27,12 +30,18 @@ impl Drop for Parting {
 
 #[test]
 fn drop_may_use_the_shard_that_its_session_left() {
-    two_threads(|| {
+    exhaustive(|| {
         let scripts = [vec![id(0, 0, 1), id(0, 1, 2)], vec![id(0, 2, 3)]];
-        let store = store_with_drawers::<Parting, 2>(&ManualClock::new(), scripts).build().unwrap();
+        let store = store_with_drawers::<Parting, 2>(&ManualClock::new(), scripts)
+            .build()
+            .unwrap();
         let other = *store.create().id();
         let act = Arc::new(Mutex::new(Some((store.clone(), other))));
-        let parting = *store.create_with(Parting { last_act: Some(act) }).id();
+        let parting = *store
+            .create_with(Parting {
+                last_act: Some(act),
+            })
+            .id();
 
         let worker = thread::spawn({
             let store = store.clone();

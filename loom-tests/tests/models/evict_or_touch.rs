@@ -3,11 +3,11 @@
 use cloakroom::{Cause, ManualClock};
 use loom::thread;
 
-use crate::setup::{Told, id, seconds, settle, store, two_threads};
+use crate::setup::{Told, exhaustive, id, seconds, settle, store};
 
 #[test]
 fn touched_session_is_not_evicted_while_another_is_idle_for_longer() {
-    two_threads(|| {
+    exhaustive(|| {
         let clock = ManualClock::new();
         let told = Told::new();
         let store = store::<u32>(&clock, [id(0, 0, 1), id(1, 0, 2), id(0, 1, 3)]);
@@ -26,7 +26,11 @@ fn touched_session_is_not_evicted_while_another_is_idle_for_longer() {
         let new = store.try_create().unwrap();
         let touched = toucher.join().unwrap();
 
-        let (kept, evicted) = if touched { (oldest, younger) } else { (younger, oldest) };
+        let (kept, evicted) = if touched {
+            (oldest, younger)
+        } else {
+            (younger, oldest)
+        };
         assert_eq!(told.ends(), [(evicted, Cause::Evicted, 0)]);
         assert!(store.contains(&kept) && store.contains(new.id()));
         assert_eq!(store.len(), 2);

@@ -5,14 +5,17 @@ use std::time::Duration;
 use cloakroom::ManualClock;
 use loom::thread;
 
-use crate::setup::{id, seconds, settle, store, two_threads};
+use crate::setup::{exhaustive, id, seconds, settle, store};
 
 #[test]
 fn session_seen_expired_is_not_revived_by_a_stale_touch() {
-    two_threads(|| {
+    exhaustive(|| {
         let moment = Duration::from_nanos(1);
         let clock = ManualClock::new();
-        let store = store::<u32>(&clock, [id(0, 0, 1)]).idle_timeout(seconds(10)).build().unwrap();
+        let store = store::<u32>(&clock, [id(0, 0, 1)])
+            .idle_timeout(seconds(10))
+            .build()
+            .unwrap();
         let session = *store.create().id();
         clock.advance(seconds(10) - moment);
         settle(&store, &session);

@@ -3,13 +3,18 @@
 use cloakroom::ManualClock;
 use loom::thread;
 
-use crate::setup::{id, store_with_drawers, two_threads};
+use crate::setup::{exhaustive, id, store_with_drawers};
 
 #[test]
 fn opposite_rotations_do_not_wait_for_each_other() {
-    two_threads(|| {
-        let scripts = [vec![id(0, 0, 1), id(1, 0, 2), id(1, 1, 3)], vec![id(0, 1, 4)]];
-        let store = store_with_drawers::<u32, 2>(&ManualClock::new(), scripts).build().unwrap();
+    exhaustive(|| {
+        let scripts = [
+            vec![id(0, 0, 1), id(1, 0, 2), id(1, 1, 3)],
+            vec![id(0, 1, 4)],
+        ];
+        let store = store_with_drawers::<u32, 2>(&ManualClock::new(), scripts)
+            .build()
+            .unwrap();
         let mut low = store.create();
         let mut high = store.create();
 

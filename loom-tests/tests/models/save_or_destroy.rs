@@ -3,13 +3,16 @@
 use cloakroom::{Cause, ManualClock};
 use loom::thread;
 
-use crate::setup::{Told, id, store, three_threads};
+use crate::setup::{Told, bounded, id, store};
 
 #[test]
 fn no_save_brings_a_destroyed_session_back() {
-    three_threads(|| {
+    bounded(|| {
         let told = Told::new();
-        let store = told.listen(store::<u32>(&ManualClock::new(), [id(0, 0, 1)])).build().unwrap();
+        let store = told
+            .listen(store::<u32>(&ManualClock::new(), [id(0, 0, 1)]))
+            .build()
+            .unwrap();
         let session = store.create_with(7);
         let id = *session.id();
 
@@ -20,7 +23,10 @@ fn no_save_brings_a_destroyed_session_back() {
                 store.save(&session)
             })
         });
-        assert!(store.destroy(&id), "it was live, and nobody else destroys it");
+        assert!(
+            store.destroy(&id),
+            "it was live, and nobody else destroys it"
+        );
         let saved = savers.map(|saver| saver.join().unwrap());
 
         assert!(store.load(&id).is_none());
@@ -35,6 +41,9 @@ fn no_save_brings_a_destroyed_session_back() {
             panic!("one end, of a destroyed session: {:?}", told.ends());
         };
         assert_eq!(ended, id);
-        assert!(last.contains(&data), "the last data saved is told: {data} of {last:?}");
+        assert!(
+            last.contains(&data),
+            "the last data saved is told: {data} of {last:?}"
+        );
     });
 }

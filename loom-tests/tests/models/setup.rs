@@ -6,21 +6,23 @@ use std::time::{Duration, Instant};
 
 use cloakroom::{Builder, Cause, ManualClock, SessionId, SessionStore, watch};
 
-/// Preemptions in a model of three threads, unless `CLOAKROOM_PREEMPTIONS` says otherwise.
+/// Preemptions in a model that is too large to be explored in full, unless `CLOAKROOM_PREEMPTIONS` says otherwise.
 const PREEMPTIONS: usize = 3;
 
 /// Steps of one schedule: beyond this, somebody waits for what never comes.
 const STEPS: usize = 2_000;
 
-/// Explores every schedule of two threads.
-pub fn two_threads(model: impl Fn() + Sync + Send + 'static) {
+/// Explores every schedule: for two threads.
+pub fn exhaustive(model: impl Fn() + Sync + Send + 'static) {
     explore(None, model);
 }
 
-/// Explores the schedules of three threads with a bounded number of preemptions.
-pub fn three_threads(model: impl Fn() + Sync + Send + 'static) {
+/// Explores the schedules with a bounded number of preemptions: for three threads.
+pub fn bounded(model: impl Fn() + Sync + Send + 'static) {
     let bound = std::env::var("CLOAKROOM_PREEMPTIONS").ok();
-    let bound = bound.map_or(PREEMPTIONS, |bound| bound.parse().expect("a number of preemptions"));
+    let bound = bound.map_or(PREEMPTIONS, |bound| {
+        bound.parse().expect("a number of preemptions")
+    });
     explore(Some(bound), model);
 }
 
@@ -28,7 +30,10 @@ fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static)
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.max_branches = STEPS;
-    #[expect(clippy::disallowed_methods, reason = "a report, on which nothing depends")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a report, on which nothing depends"
+    )]
     let begin = Instant::now();
     let schedules = Arc::new(Mutex::new(0_u64));
     let counted = Arc::clone(&schedules);
@@ -37,7 +42,11 @@ fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static)
         watch::begin();
         model();
     });
-    println!("{} schedules in {:.1?}", schedules.lock().unwrap(), begin.elapsed());
+    println!(
+        "{} schedules in {:.1?}",
+        schedules.lock().unwrap(),
+        begin.elapsed()
+    );
 }
 
 /// Returns the bits of an id that belongs into a bucket, of four, of a shard. The number keeps ids of
@@ -71,9 +80,15 @@ pub fn store_with_drawers<T, const THREADS: usize>(
             drawers.push(drawer);
             drawers.len() - 1
         });
-        Ok(scripts.lock().unwrap()[script].pop_front().expect("the script has an id for each"))
+        Ok(scripts.lock().unwrap()[script]
+            .pop_front()
+            .expect("the script has an id for each"))
     };
-    SessionStore::builder().shards(2).sweep_budget(4).clock(clock.clone()).scripted_ids(next)
+    SessionStore::builder()
+        .shards(2)
+        .sweep_budget(4)
+        .clock(clock.clone())
+        .scripted_ids(next)
 }
 
 pub fn seconds(seconds: u64) -> Duration {

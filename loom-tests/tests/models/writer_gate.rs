@@ -3,12 +3,14 @@
 use cloakroom::{ManualClock, SessionId, SessionStore, watch};
 use loom::thread;
 
-use crate::setup::{id, store_with_drawers, three_threads, two_threads};
+use crate::setup::{bounded, exhaustive, id, store_with_drawers};
 
 /// A store with one session, and two threads to create another in the same shard.
 fn one_session() -> (SessionStore<u32>, SessionId) {
     let scripts = [id(0, 0, 1), id(0, 1, 2), id(0, 2, 3)].map(|id| vec![id]);
-    let store = store_with_drawers::<u32, 3>(&ManualClock::new(), scripts).build().unwrap();
+    let store = store_with_drawers::<u32, 3>(&ManualClock::new(), scripts)
+        .build()
+        .unwrap();
     let session = *store.create().id();
     (store, session)
 }
@@ -22,7 +24,7 @@ fn assert_gate_is_open(store: &SessionStore<u32>, session: &SessionId) {
 /// The one pass is of a reader that looked at the gate before the writer's announcement reached it.
 #[test]
 fn looping_reader_passes_a_parked_writer_at_most_once() {
-    two_threads(|| {
+    exhaustive(|| {
         let (store, session) = one_session();
         let writer = thread::spawn({
             let store = store.clone();
@@ -33,7 +35,11 @@ fn looping_reader_passes_a_parked_writer_at_most_once() {
         }
         let created = writer.join().unwrap();
 
-        assert!(watch::passes() <= 1, "{} readers passed the writer", watch::passes());
+        assert!(
+            watch::passes() <= 1,
+            "{} readers passed the writer",
+            watch::passes()
+        );
         assert!(store.contains(&created));
         assert_gate_is_open(&store, &session);
     });
@@ -41,7 +47,7 @@ fn looping_reader_passes_a_parked_writer_at_most_once() {
 
 #[test]
 fn reader_backs_off_for_a_bounded_while_however_many_writers_come() {
-    three_threads(|| {
+    bounded(|| {
         let (store, session) = one_session();
         let writers = [(); 2].map(|()| {
             let store = store.clone();
