@@ -35,7 +35,7 @@ impl Run {
 
     /// Creates without keeping handles: for tables that grow.
     pub(super) fn create_many(&mut self, many: u8) -> Verdict {
-        for _ in 0..many % 64 {
+        for _ in 0..many {
             self.create_with()?;
             self.handles.pop();
         }
@@ -124,7 +124,8 @@ impl Run {
     }
 
     fn was_refused(&self) -> bool {
-        self.store.stats().creates_refused > self.reference.counts.creates_refused
+        self.config.max_sessions().is_some()
+            && self.store.stats().creates_refused > self.reference.counts.creates_refused
     }
 
     /// Judges a creation. `wanted` is the caller's id, if there was one, and what it stands for as far
@@ -147,7 +148,7 @@ impl Run {
                 self.refused()
             }
             Answer::Session(session) if !taken => {
-                let fresh = wanted.is_some() || !self.names.contains(session.id());
+                let fresh = wanted.is_some() || !self.known.contains(session.id());
                 same("a drawn id is a new one", fresh, true)?;
                 self.returned(session, value)
             }

@@ -127,7 +127,7 @@ impl Run {
         if let Some(moved) = moved {
             same(
                 "the new id was seen before",
-                self.names.contains(&new),
+                self.known.contains(&new),
                 false,
             )?;
             self.remember(new);

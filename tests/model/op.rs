@@ -60,10 +60,13 @@ pub(crate) enum Lifetimes {
     Idle,
     Ttl,
     Both,
+    /// Both, of one length: a session begins at its absolute limit.
+    Same,
 }
 
-/// Not a multiple of any step, so that touches reach the absolute limit at odd moments.
-pub(crate) const TTL: Duration = Duration::from_nanos(35_000_000_001);
+/// Not a multiple of any step, so that touches reach the absolute limit at odd moments, and short
+/// enough for the second touch to reach it.
+pub(crate) const TTL: Duration = Duration::from_nanos(15_000_000_001);
 pub(crate) const IDLE: Duration = Duration::from_secs(10);
 
 impl Config {
@@ -81,11 +84,18 @@ impl Config {
     }
 
     pub(crate) fn ttl(self) -> Option<Duration> {
-        matches!(self.lifetimes, Lifetimes::Ttl | Lifetimes::Both).then_some(TTL)
+        match self.lifetimes {
+            Lifetimes::Ttl | Lifetimes::Both | Lifetimes::Same => Some(TTL),
+            Lifetimes::None | Lifetimes::Idle => None,
+        }
     }
 
     pub(crate) fn idle(self) -> Option<Duration> {
-        matches!(self.lifetimes, Lifetimes::Idle | Lifetimes::Both).then_some(IDLE)
+        match self.lifetimes {
+            Lifetimes::Idle | Lifetimes::Both => Some(IDLE),
+            Lifetimes::Same => Some(TTL),
+            Lifetimes::None | Lifetimes::Ttl => None,
+        }
     }
 
     pub(crate) fn sweep_budget(self) -> usize {
@@ -124,8 +134,8 @@ pub(crate) enum Span {
     ShortOfDeadline(Target),
     /// Beyond every lifetime that a store may be given.
     Century,
-    /// To the end of time.
-    End,
+    /// To so many seconds before the end of time.
+    ShortOfEnd(u8),
 }
 
 /// What an expiry is set to.

@@ -91,6 +91,10 @@ impl Reference {
         self.now = self.now.saturating_add(by).min(END_OF_TIME);
     }
 
+    pub(crate) fn rest_of_time(&self) -> Duration {
+        Duration::from_nanos(END_OF_TIME - self.now)
+    }
+
     fn after(&self, lifetime: Duration) -> u64 {
         let lifetime = lifetime.min(MAX_LIFETIME).as_nanos() as u64;
         self.now.saturating_add(lifetime).min(END_OF_TIME)
@@ -172,10 +176,12 @@ impl Reference {
     }
 
     pub(crate) fn room(&self) -> Room {
-        let (stored, dead) = (self.sessions.len(), self.dead());
+        let stored = self.sessions.len();
         if stored < self.max {
-            Room::Free
-        } else if self.on_full == OnFull::Evict {
+            return Room::Free;
+        }
+        let dead = self.dead();
+        if self.on_full == OnFull::Evict {
             Room::ByVictim
         } else if dead == 0 {
             Room::None

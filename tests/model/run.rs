@@ -35,8 +35,10 @@ pub(crate) struct Run {
     clock: ManualClock,
     pub(super) reference: Reference,
     pub(super) handles: Vec<Handle>,
-    /// Every id that was ever handed out.
+    /// Every id that was ever handed out, in that order.
     pub(super) names: Vec<SessionId>,
+    /// The same, to look one up.
+    pub(super) known: BTreeSet<SessionId>,
     /// The ids that `TEXTS` stand for, as far as is known.
     pub(super) texts: [Option<SessionId>; TEXTS.len()],
     heard: Arc<Mutex<Vec<Heard>>>,
@@ -103,6 +105,7 @@ impl Run {
             reference: Reference::new(config),
             handles: Vec::new(),
             names: Vec::new(),
+            known: BTreeSet::new(),
             texts,
             heard,
             taken: BTreeSet::new(),
@@ -206,7 +209,7 @@ impl Run {
     }
 
     pub(super) fn remember(&mut self, id: SessionId) {
-        if !self.names.contains(&id) {
+        if self.known.insert(id) {
             self.names.push(id);
         }
     }
@@ -354,7 +357,10 @@ impl Run {
             Span::ToDeadline(target) => until(target, 0),
             Span::ShortOfDeadline(target) => until(target, 1),
             Span::Century => cloakroom::MAX_LIFETIME,
-            Span::End => Duration::MAX,
+            Span::ShortOfEnd(seconds) => {
+                let short = Duration::from_secs(seconds.into());
+                self.reference.rest_of_time().saturating_sub(short)
+            }
         };
         self.clock.advance(by);
         self.reference.advance(by);

@@ -2,9 +2,12 @@
 
 use cloakroom::Cause;
 
-use super::op::{Op, Target};
+use super::op::{Op, Span, Target};
 use super::reference::{Heard, Verdict};
 use super::run::{Run, same};
+
+/// Ids that are examined one by one at the end: the newest.
+const EXAMINED: usize = 40;
 
 /// Into so many parts a `retain` divides the sessions, to end one part.
 const PARTS: u32 = 3;
@@ -76,7 +79,7 @@ impl Run {
     /// Examines the store as a whole: each live session is found with its data and its time left,
     /// each dead one is missed, and what is purged, cleared and created afterwards adds up.
     pub(crate) fn validate(&mut self) -> Verdict {
-        for back in 0..self.names.len().min(256) {
+        for back in 0..self.names.len().min(EXAMINED) {
             let target = Target::Back(back as u8);
             self.step(Op::ExpiresIn(target))?;
             self.step(Op::Contains(target))?;
@@ -90,7 +93,11 @@ impl Run {
         self.step(Op::Purge)?;
         same("len after a purge", self.store.len(), live)?;
         self.step(Op::Clear)?;
-        self.step(Op::CreateMany(9))?;
+        // Enough for walks and purges of several slices.
+        self.step(Op::CreateMany(u8::MAX))?;
+        self.step(Op::ForEach)?;
+        self.step(Op::Advance(Span::Century))?;
+        self.step(Op::Purge)?;
         self.step(Op::Clear)
     }
 }
