@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 
 /// Cases that are run unless `CLOAKROOM_CASES` says otherwise.
-const CASES: u32 = 300;
+const CASES: u32 = 600;
 
 /// Operations in one case, at the most.
 const OPERATIONS: usize = 200;
@@ -300,5 +300,31 @@ fn taken_id_evicts_nobody_from_a_full_store() {
                 Op::Load(NEWEST),
             ],
         );
+    }
+}
+
+#[test]
+fn reads_alone_remove_what_has_expired() {
+    for lifetimes in [Lifetimes::Idle, Lifetimes::Ttl, Lifetimes::Both] {
+        for (many_shards, small_budget) in [(false, false), (false, true), (true, true)] {
+            let config = Config {
+                many_shards,
+                small_budget,
+                lifetimes,
+                ..PLAIN
+            };
+            let mut run = Run::new(config);
+            let read = [Op::Advance(Span::Seconds(1)), Op::Contains(NEWEST)];
+            let ops = [Op::CreateMany(200), Op::Advance(Span::Century)];
+            // Many more reads than there are buckets.
+            for op in ops.into_iter().chain(read.into_iter().cycle().take(5_000)) {
+                run.step(op)
+                    .unwrap_or_else(|difference| panic!("{difference}"));
+                if run.store().is_empty() {
+                    break;
+                }
+            }
+            assert_eq!(run.store().len(), 0, "expired and never swept: {config:?}");
+        }
     }
 }
