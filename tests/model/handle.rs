@@ -78,13 +78,18 @@ impl Run {
     pub(super) fn try_save(&mut self, handle: &mut Handle) -> Verdict {
         let result = self.store.try_save(&mut handle.session);
         let version = self.version_of(handle);
-        let want = match self.reference.active(Some(*handle.session.id())) {
+        let id = Some(*handle.session.id());
+        let stored = self.reference.live(id).map(|stored| stored.version);
+        let want = match stored {
             None => Err(SaveError::Gone),
-            Some(stored) if ![Some(handle.base), handle.draft].contains(&Some(stored.version)) => {
+            Some(stored) if ![Some(handle.base), handle.draft].contains(&Some(stored)) => {
+                // No activity: the deadline stays.
                 Err(SaveError::Conflict)
             }
-            Some(stored) => {
-                (stored.data, stored.version) = (handle.value, version);
+            Some(_) => {
+                if let Some(stored) = self.reference.active(id) {
+                    (stored.data, stored.version) = (handle.value, version);
+                }
                 (handle.base, handle.draft) = (version, None);
                 Ok(())
             }
