@@ -281,3 +281,24 @@ fn each_counter_counts_its_own_operation() {
         (0, 0, 0)
     );
 }
+
+#[test]
+fn session_that_expires_during_a_walk_is_not_shown_by_its_later_slices() {
+    let clock = ManualClock::new();
+    let builder = SessionStore::<u64>::builder()
+        .shards(2)
+        .clock(clock.clone());
+    let store = builder.ttl(Duration::from_secs(60)).build().unwrap();
+    (0..2_000).for_each(|n| drop(store.create_with(n)));
+    let mut shown = 0;
+    store.for_each(|_, _| {
+        shown += 1;
+        if shown == 1 {
+            clock.advance(Duration::from_secs(60));
+        }
+    });
+    assert!(
+        shown < 1_000,
+        "{shown} were shown, a slice has few hundred at the most"
+    );
+}

@@ -218,13 +218,14 @@ impl<T> Inner<T> {
 
     /// Shows each live session of a shard once.
     fn walk(&self, shard: usize, mut visit: impl FnMut(SessionId, Arc<Record<T>>)) {
-        let now = self.clock.now();
         let mut from = Some(0);
         let mut layout = None;
         let mut visited: Vec<SessionId> = Vec::new();
         let mut again: HashSet<SessionId> = HashSet::new();
         let mut slice: Vec<(SessionId, Arc<Record<T>>)> = Vec::with_capacity(COPIED_PER_SLICE);
         while let Some(mut start) = from {
+            // Anew for each slice: closures take their time, and what has expired is not shown.
+            let now = self.clock.now();
             let lock = self.gate.shared(shard);
             if layout
                 .replace(lock.layout())
@@ -249,8 +250,8 @@ impl<T> Inner<T> {
             from = stretch.next.or((!slice.is_empty()).then_some(PAST_THE_END));
             visited.extend(slice.iter().map(|(id, _)| *id));
             slice.drain(..).for_each(|(id, record)| visit(id, record));
+            self.tend(now);
         }
-        self.tend(now);
     }
 
     /// Removes a session if it still holds this record.
