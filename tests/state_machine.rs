@@ -328,3 +328,11 @@ fn reads_alone_remove_what_has_expired() {
         }
     }
 }
+
+#[test]
+fn own_save_is_no_conflict() {
+    replay(
+        PLAIN,
+        &[Op::Create, Op::Save(0), Op::Mutate(0), Op::TrySave(0)],
+    );
+}

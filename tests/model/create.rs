@@ -176,6 +176,7 @@ impl Run {
             value,
             base,
             draft: None,
+            copy: None,
         });
         verdict
     }

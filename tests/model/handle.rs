@@ -17,6 +17,8 @@ pub(super) struct Handle {
     pub(super) base: u64,
     /// The version that its next save stores, once changed.
     pub(super) draft: Option<u64>,
+    /// The version that its last save of what was not its draft has stored.
+    pub(super) copy: Option<u64>,
 }
 
 impl Run {
@@ -68,6 +70,9 @@ impl Run {
         same("save", saved, stored.is_some())?;
         if let Some(stored) = stored {
             (stored.data, stored.version) = (handle.value, version);
+            if handle.draft != Some(version) {
+                handle.copy = Some(version);
+            }
             self.reference.counts.saved += 1;
         } else {
             self.reference.counts.saves_refused += 1;
@@ -80,9 +85,11 @@ impl Run {
         let version = self.version_of(handle);
         let id = Some(*handle.session.id());
         let stored = self.reference.live(id).map(|stored| stored.version);
+        // What it loaded, or saved itself.
+        let own = [Some(handle.base), handle.draft, handle.copy];
         let want = match stored {
             None => Err(SaveError::Gone),
-            Some(stored) if ![Some(handle.base), handle.draft].contains(&Some(stored)) => {
+            Some(stored) if !own.contains(&Some(stored)) => {
                 // No activity: the deadline stays.
                 Err(SaveError::Conflict)
             }
@@ -90,7 +97,7 @@ impl Run {
                 if let Some(stored) = self.reference.active(id) {
                     (stored.data, stored.version) = (handle.value, version);
                 }
-                (handle.base, handle.draft) = (version, None);
+                (handle.base, handle.draft, handle.copy) = (version, None, None);
                 Ok(())
             }
         };

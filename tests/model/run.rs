@@ -265,6 +265,7 @@ impl Run {
                     value,
                     base,
                     draft: None,
+                    copy: None,
                 });
             }
             _ => self.reference.counts.missed += 1,
