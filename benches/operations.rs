@@ -2,10 +2,7 @@
 //!
 //! `cargo bench --bench operations`; add a word to run only the benchmarks whose name holds it.
 
-#![allow(
-    missing_docs,
-    reason = "`criterion_group` makes a function without documentation"
-)]
+#![allow(missing_docs, reason = "`criterion_group` makes a function without documentation")]
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -33,9 +30,8 @@ fn shuffled(len: usize) -> impl FnMut() -> usize {
     let mut state = 1_u64;
     move || {
         // Knuth's MMIX generator.
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % len
     }
 }
@@ -52,13 +48,9 @@ fn loads(c: &mut Criterion) {
     let (store, ids) = filled(1_000);
     let (other, _) = filled(1_000);
     let token = ids[0].to_token();
-    group.bench_function("hit by token", |b| {
-        b.iter(|| store.load(black_box(token.as_str())))
-    });
+    group.bench_function("hit by token", |b| b.iter(|| store.load(black_box(token.as_str()))));
     group.bench_function("miss", |b| b.iter(|| other.load(black_box(&ids[0]))));
-    group.bench_function("malformed", |b| {
-        b.iter(|| store.load(black_box("no such session")))
-    });
+    group.bench_function("malformed", |b| b.iter(|| store.load(black_box("no such session"))));
     group.finish();
 }
 
@@ -73,9 +65,7 @@ fn changes(c: &mut Criterion) {
             store.save(&session)
         });
     });
-    c.bench_function("update", |b| {
-        b.iter(|| store.update(&ids[next()], |data| data[0] += 1))
-    });
+    c.bench_function("update", |b| b.iter(|| store.update(&ids[next()], |data| data[0] += 1)));
     let mut session = store.create();
     c.bench_function("rotate", |b| b.iter(|| store.rotate(&mut session)));
 }
@@ -83,10 +73,7 @@ fn changes(c: &mut Criterion) {
 fn lives(c: &mut Criterion) {
     for source in [IdSource::Os, IdSource::Buffered] {
         let builder = SessionStore::<Payload>::builder().id_source(source);
-        let store = builder
-            .ttl(Duration::from_secs(3600))
-            .build()
-            .expect("the settings are valid");
+        let store = builder.ttl(Duration::from_secs(3600)).build().expect("the settings are valid");
         c.bench_function(&format!("create and destroy, ids {source:?}"), |b| {
             b.iter(|| store.destroy(store.create().id()));
         });
@@ -97,20 +84,13 @@ fn purge(c: &mut Criterion) {
     let expired = || {
         let clock = ManualClock::new();
         let builder = SessionStore::<Payload>::builder().ttl(Duration::from_secs(60));
-        let store = builder
-            .clock(clock.clone())
-            .build()
-            .expect("the settings are valid");
+        let store = builder.clock(clock.clone()).build().expect("the settings are valid");
         (0..10_000).for_each(|_| drop(store.create()));
         clock.advance(Duration::from_secs(61));
         store
     };
     c.bench_function("purge 10,000 expired", |b| {
-        b.iter_batched(
-            expired,
-            |store| store.purge_expired(),
-            BatchSize::LargeInput,
-        );
+        b.iter_batched(expired, |store| store.purge_expired(), BatchSize::LargeInput);
     });
 }
 

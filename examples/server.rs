@@ -237,13 +237,7 @@ struct Flags {
 }
 
 fn time(text: &str) -> Result<Duration, &'static str> {
-    let units = [
-        ("s", 1),
-        ("m", 60),
-        ("h", 60 * 60),
-        ("d", 24 * 60 * 60),
-        ("", 1),
-    ];
+    let units = [("s", 1), ("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60), ("", 1)];
     let seconds = units.into_iter().find_map(|(unit, seconds)| {
         let number = text.strip_suffix(unit)?.parse::<u64>().ok()?;
         Some(number.saturating_mul(seconds))

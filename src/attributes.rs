@@ -74,17 +74,13 @@ impl Attributes {
 
     /// Returns the names and values, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
 impl fmt::Debug for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attributes")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Attributes").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 

@@ -230,26 +230,16 @@ impl<T> Builder<T> {
         }
         let budget = self.sweep_budget;
         let limit = format!("from 1 to {MAX_BUDGET}");
-        check(
-            "sweep_budget",
-            budget,
-            (1..=MAX_BUDGET).contains(&budget),
-            &limit,
-        )?;
+        check("sweep_budget", budget, (1..=MAX_BUDGET).contains(&budget), &limit)?;
         Ok(SessionStore::from_config(self.into_config()))
     }
 
     pub(crate) fn into_config(self) -> Config<T> {
         Config {
-            policy: Policy {
-                ttl: self.ttl.map(ticks),
-                idle: self.idle_timeout.map(ticks),
-            },
+            policy: Policy { ttl: self.ttl.map(ticks), idle: self.idle_timeout.map(ticks) },
             max_sessions: self.max_sessions,
             on_full: self.on_full,
-            shards: self
-                .shards
-                .unwrap_or_else(|| default_shards(self.max_sessions)),
+            shards: self.shards.unwrap_or_else(|| default_shards(self.max_sessions)),
             sweep_budget: self.sweep_budget,
             clock: self.clock,
             mint: self.mint,
@@ -302,9 +292,5 @@ fn check(
     valid: bool,
     limit: &str,
 ) -> Result<(), BuildError> {
-    if valid {
-        Ok(())
-    } else {
-        Err(BuildError::new(setting, format!("{value:?}"), limit))
-    }
+    if valid { Ok(()) } else { Err(BuildError::new(setting, format!("{value:?}"), limit)) }
 }

@@ -64,11 +64,7 @@ impl Drop for Slot<'_> {
 impl Capacity {
     pub(crate) fn new(max: Option<usize>, on_full: OnFull) -> Self {
         let held = CachePadded::new(AtomicUsize::new(0));
-        Self {
-            max: max.unwrap_or(usize::MAX),
-            on_full,
-            held,
-        }
+        Self { max: max.unwrap_or(usize::MAX), on_full, held }
     }
 
     pub(crate) fn max(&self) -> usize {
@@ -91,9 +87,7 @@ impl Capacity {
     pub(crate) fn reserve(&self) -> Option<Slot<'_>> {
         let room = |held: usize| (held < self.max).then(|| held + 1);
         // Relaxed: see `held`.
-        let reserved = self
-            .held
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
+        let reserved = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
         reserved.ok().map(|_| Slot(self))
     }
 
@@ -140,11 +134,7 @@ impl Capacity {
                 if best.as_ref().is_none_or(|best| deadline < best.deadline) {
                     best = Some(Victim { id, deadline });
                 }
-                if sampled < SAMPLE {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
+                if sampled < SAMPLE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             if sampled == SAMPLE {
                 break;
@@ -170,9 +160,5 @@ fn evict<T>(gate: &Gate<T>, victim: &Victim, now: Tick) -> Option<Ended<T>> {
         return None;
     }
     let entry = shard.remove(&place)?;
-    Some(Ended::new(
-        victim.id,
-        entry,
-        death.map_or(Cause::Evicted, Cause::from),
-    ))
+    Some(Ended::new(victim.id, entry, death.map_or(Cause::Evicted, Cause::from)))
 }

@@ -122,9 +122,7 @@ impl ManualClock {
         let moved = |now: u64| Some(now.saturating_add(by).min(LAST));
         // SeqCst on both sides: a test that advances on one thread and looks on another must not
         // depend on how else the two are ordered.
-        let _ = self
-            .0
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved);
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved);
     }
 
     /// Returns how far this clock has been advanced since it was made.
@@ -147,9 +145,7 @@ impl Default for ManualClock {
 
 impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManualClock")
-            .field("elapsed", &self.elapsed())
-            .finish()
+        f.debug_struct("ManualClock").field("elapsed", &self.elapsed()).finish()
     }
 }
 
@@ -178,9 +174,7 @@ mod system {
             measure(coarse);
         }
         // Relaxed: the word stands alone, and `fetch_max` keeps it from going back.
-        coarse
-            .saturating_add(SUSPENDED.load(Ordering::Relaxed))
-            .min(LAST)
+        coarse.saturating_add(SUSPENDED.load(Ordering::Relaxed)).min(LAST)
     }
 
     #[cold]
@@ -197,9 +191,7 @@ mod system {
     #[inline]
     fn read(clock: ClockId) -> Tick {
         let time = clock_gettime(clock);
-        (time.tv_sec as u64)
-            .wrapping_mul(1_000_000_000)
-            .wrapping_add(time.tv_nsec as u64)
+        (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
     }
 }
 
@@ -209,10 +201,7 @@ mod system {
     use std::sync::OnceLock;
     use std::time::Instant;
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub(super) fn now() -> Tick {
         static ORIGIN: OnceLock<Instant> = OnceLock::new();
         let origin = ORIGIN.get_or_init(Instant::now);

@@ -76,9 +76,7 @@ impl SessionCookie {
     /// Returns the cookie of the name `__Host-session`.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            name: Cow::Borrowed(DEFAULT_NAME),
-        }
+        Self { name: Cow::Borrowed(DEFAULT_NAME) }
     }
 
     /// Returns the cookie of another name.
@@ -176,9 +174,7 @@ impl SessionCookie {
     /// ignores it for a `__Host-` name.
     #[must_use = "the browser learns of it only if it is sent"]
     pub fn removal(&self) -> Cookie<'static> {
-        self.with_value(String::new())
-            .max_age(time::Duration::ZERO)
-            .build()
+        self.with_value(String::new()).max_age(time::Duration::ZERO).build()
     }
 
     /// The one place where the attributes are set.
@@ -259,9 +255,7 @@ impl SessionCookie {
         if name != self.name.as_bytes() {
             return None;
         }
-        let bare = value
-            .strip_prefix(b"\"")
-            .and_then(|value| value.strip_suffix(b"\""));
+        let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
         SessionId::parse(std::str::from_utf8(bare.unwrap_or(value)).ok()?)
     }
 }

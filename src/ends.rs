@@ -92,11 +92,7 @@ pub(crate) struct Ended<T> {
 
 impl<T> Ended<T> {
     pub(crate) fn new(id: SessionId, entry: Entry<T>, cause: Cause) -> Self {
-        Self {
-            id,
-            record: entry.into_record(),
-            cause,
-        }
+        Self { id, record: entry.into_record(), cause }
     }
 }
 
@@ -119,10 +115,7 @@ thread_local! {
 
 impl<T> Ends<T> {
     pub(crate) fn new(listener: Option<Listener<T>>) -> Self {
-        Self {
-            listener,
-            queue: Mutex::new(VecDeque::new()),
-        }
+        Self { listener, queue: Mutex::new(VecDeque::new()) }
     }
 
     /// Tells the listener of sessions that ended, and drops them. Counts each by its cause.
@@ -168,9 +161,7 @@ impl<T> Ends<T> {
 
     fn queue(&self) -> impl std::ops::DerefMut<Target = VecDeque<Leaving<T>>> {
         // No user code runs while it is locked, so it is never poisoned in the middle of a change.
-        self.queue
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn finish(&self, stats: &Stats, leaving: Leaving<T>) {

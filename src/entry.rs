@@ -39,10 +39,7 @@ impl Terms {
     }
 
     fn from_word(word: u64) -> Self {
-        Self {
-            limit: word & !1,
-            slides: word & 1 == 1,
-        }
+        Self { limit: word & !1, slides: word & 1 == 1 }
     }
 }
 
@@ -58,26 +55,18 @@ pub(crate) struct Record<T> {
 impl<T> Record<T> {
     /// Returns a record that no store has seen.
     pub(crate) fn fresh(value: T) -> Arc<Self> {
-        Arc::new(Self {
-            terms: AtomicU64::new(FRESH),
-            value,
-        })
+        Arc::new(Self { terms: AtomicU64::new(FRESH), value })
     }
 
     /// Returns a record for a new session.
     pub(crate) fn with_terms(value: T, terms: Terms) -> Arc<Self> {
-        Arc::new(Self {
-            terms: AtomicU64::new(terms.to_word()),
-            value,
-        })
+        Arc::new(Self { terms: AtomicU64::new(terms.to_word()), value })
     }
 
     /// Takes the record for one commit. Only the first caller gets it.
     pub(crate) fn claim(&self) -> bool {
         // Relaxed: the word only decides who; the record reaches others through a shard's lock.
-        self.terms
-            .compare_exchange(FRESH, CLAIMED, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+        self.terms.compare_exchange(FRESH, CLAIMED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     pub(crate) fn is_fresh(&self) -> bool {
@@ -111,10 +100,7 @@ pub(crate) enum Death {
 
 impl<T> Entry<T> {
     pub(crate) fn new(deadline: Tick, record: Arc<Record<T>>) -> Self {
-        Self {
-            deadline: AtomicU64::new(deadline),
-            record,
-        }
+        Self { deadline: AtomicU64::new(deadline), record }
     }
 
     pub(crate) fn record(&self) -> &Arc<Record<T>> {
@@ -139,11 +125,7 @@ impl<T> Entry<T> {
         let target = match idle {
             Some(idle) => {
                 let terms = self.record.terms();
-                if terms.slides {
-                    after(now, idle).min(terms.limit)
-                } else {
-                    0
-                }
+                if terms.slides { after(now, idle).min(terms.limit) } else { 0 }
             }
             None => 0,
         };
@@ -157,18 +139,11 @@ impl<T> Entry<T> {
         // changes, and the record beside it is handed over by the shard's lock.
         let mut seen = self.deadline.load(Ordering::Relaxed);
         loop {
-            let (next, live) = if seen > now {
-                (target, true)
-            } else {
-                (EXPIRED, false)
-            };
+            let (next, live) = if seen > now { (target, true) } else { (EXPIRED, false) };
             if if live { next <= seen } else { seen <= EXPIRED } {
                 return live;
             }
-            match self
-                .deadline
-                .compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed)
-            {
+            match self.deadline.compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return live,
                 Err(changed) => seen = changed,
             }
@@ -243,12 +218,6 @@ impl Policy {
     pub(crate) fn start(&self, now: Tick) -> (Tick, Terms) {
         let limit = self.ttl.map_or(NEVER, |ttl| after(now, ttl));
         let deadline = self.idle.map_or(limit, |idle| after(now, idle).min(limit));
-        (
-            deadline,
-            Terms {
-                limit,
-                slides: self.idle.is_some(),
-            },
-        )
+        (deadline, Terms { limit, slides: self.idle.is_some() })
     }
 }

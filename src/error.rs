@@ -23,11 +23,7 @@ pub struct BuildError {
 
 impl BuildError {
     pub(crate) fn new(setting: &'static str, value: String, limit: impl Into<String>) -> Self {
-        Self {
-            setting,
-            value,
-            limit: limit.into(),
-        }
+        Self { setting, value, limit: limit.into() }
     }
 
     /// Returns the name of the builder's method that was given the value.
@@ -39,11 +35,7 @@ impl BuildError {
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is {}, but must be {}",
-            self.setting, self.value, self.limit
-        )
+        write!(f, "{} is {}, but must be {}", self.setting, self.value, self.limit)
     }
 }
 
@@ -124,9 +116,7 @@ pub struct Rejected<T> {
 
 impl<T> fmt::Debug for Rejected<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rejected")
-            .field("error", &self.error)
-            .finish_non_exhaustive()
+        f.debug_struct("Rejected").field("error", &self.error).finish_non_exhaustive()
     }
 }
 

@@ -21,10 +21,7 @@ pub(crate) struct Gate<T> {
 impl<T> Gate<T> {
     pub(crate) fn new(shards: usize) -> Self {
         let waiting = (0..shards).map(|_| AtomicU32::new(0)).collect();
-        Self {
-            shards: Shards::new(shards),
-            waiting,
-        }
+        Self { shards: Shards::new(shards), waiting }
     }
 
     /// Returns the number of shards, a power of two.
@@ -89,11 +86,7 @@ impl<T> Gate<T> {
     pub(crate) fn exclusive_pair(&self, a: &Place, b: &Place) -> Pair<'_, T> {
         let low = self.exclusive(a.shard.min(b.shard));
         let high = (a.shard != b.shard).then(|| self.exclusive(a.shard.max(b.shard)));
-        Pair {
-            low,
-            high,
-            low_shard: a.shard.min(b.shard),
-        }
+        Pair { low, high, low_shard: a.shard.min(b.shard) }
     }
 }
 

@@ -67,11 +67,7 @@ impl SessionId {
         let mut text = [0; TOKEN_LEN];
         for (i, byte) in text.iter_mut().enumerate() {
             // 21 characters of 6 bits each, then the 2 bits that are left, at the top of the last.
-            let six = if i < TOKEN_LEN - 1 {
-                self.0 >> (122 - 6 * i)
-            } else {
-                self.0 << 4
-            };
+            let six = if i < TOKEN_LEN - 1 { self.0 >> (122 - 6 * i) } else { self.0 << 4 };
             *byte = ALPHABET[(six & 63) as usize];
         }
         SessionToken(text)

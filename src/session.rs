@@ -45,12 +45,7 @@ pub struct Session<T = Attributes> {
 
 impl<T> Session<T> {
     pub(crate) fn new(id: SessionId, record: Arc<Record<T>>) -> Self {
-        Self {
-            id,
-            base: record,
-            draft: None,
-            copy: Mutex::new(None),
-        }
+        Self { id, base: record, draft: None, copy: Mutex::new(None) }
     }
 
     /// Returns the session's id, to load it by or to make a cookie's text of.
@@ -71,18 +66,12 @@ impl<T> Session<T> {
     pub(crate) fn is_based_on(&self, stored: &Arc<Record<T>>) -> bool {
         // A draft that is stored is this handle's own save.
         Arc::ptr_eq(stored, &self.base)
-            || self
-                .draft
-                .as_ref()
-                .is_some_and(|draft| Arc::ptr_eq(stored, draft))
+            || self.draft.as_ref().is_some_and(|draft| Arc::ptr_eq(stored, draft))
             || self.copied().is_some_and(|copy| Arc::ptr_eq(stored, &copy))
     }
 
     fn copied(&self) -> Option<Arc<Record<T>>> {
-        self.copy
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes note that this handle's data was saved as `stored`. Returns what was noted before, for
@@ -92,10 +81,7 @@ impl<T> Session<T> {
         if self.draft.as_ref().is_some_and(is_draft) {
             return None;
         }
-        self.copy
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(stored)
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner).replace(stored)
     }
 
     /// Makes `stored` the version that this handle's data was derived from, and returns what the
@@ -153,9 +139,7 @@ impl<T: Clone> DerefMut for Session<T> {
         if let Some(draft) = self.draft.take_if(|draft| !draft.is_fresh()) {
             self.base = draft;
         }
-        let draft = self
-            .draft
-            .get_or_insert_with(|| Record::fresh(self.base.value.clone()));
+        let draft = self.draft.get_or_insert_with(|| Record::fresh(self.base.value.clone()));
         if Arc::get_mut(draft).is_none() {
             *draft = Record::fresh(draft.value.clone());
         }
@@ -168,8 +152,6 @@ impl<T: Clone> DerefMut for Session<T> {
 
 impl<T> fmt::Debug for Session<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
     }
 }

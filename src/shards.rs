@@ -84,27 +84,17 @@ impl<T> Shards<T> {
     #[inline]
     pub(crate) fn place(&self, id: SessionId) -> Place {
         let hash = self.map.hasher().hash_one(id);
-        Place {
-            id,
-            shard: self.map.determine_shard(hash as usize),
-            hash,
-        }
+        Place { id, shard: self.map.determine_shard(hash as usize), hash }
     }
 
     #[inline]
     pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
-        Shared {
-            table: self.map.shards()[shard].read(),
-            layout: &self.layouts[shard],
-        }
+        Shared { table: self.map.shards()[shard].read(), layout: &self.layouts[shard] }
     }
 
     pub(crate) fn try_shared(&self, shard: usize) -> Option<Shared<'_, T>> {
         let table = self.map.shards()[shard].try_read()?;
-        Some(Shared {
-            table,
-            layout: &self.layouts[shard],
-        })
+        Some(Shared { table, layout: &self.layouts[shard] })
     }
 
     pub(crate) fn exclusive(&self, shard: usize) -> Exclusive<'_, T> {
@@ -161,10 +151,7 @@ impl<T> Shared<'_, T> {
                 break;
             }
         }
-        Stretch {
-            looked: at.saturating_sub(from),
-            next: (at < buckets).then_some(at),
-        }
+        Stretch { looked: at.saturating_sub(from), next: (at < buckets).then_some(at) }
     }
 
     /// Shows the entries in up to `most` buckets, each once, beginning anywhere and going round, until
@@ -222,17 +209,13 @@ impl<T> Spent<T> {
     }
 
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (SessionId, Entry<T>)> {
-        self.0
-            .into_iter()
-            .map(|(id, entry)| (id, entry.into_inner()))
+        self.0.into_iter().map(|(id, entry)| (id, entry.into_inner()))
     }
 }
 
 impl<T> Exclusive<'_, T> {
     pub(crate) fn find(&mut self, place: &Place) -> Option<&mut Entry<T>> {
-        let bucket = self
-            .table
-            .get_mut(place.hash, |bucket| bucket.0 == place.id)?;
+        let bucket = self.table.get_mut(place.hash, |bucket| bucket.0 == place.id)?;
         Some(bucket.1.get_mut())
     }
 
@@ -247,14 +230,11 @@ impl<T> Exclusive<'_, T> {
             self.mark_resized(before);
         }
         let bucket = (place.id, SharedValue::new(entry));
-        self.table
-            .insert(place.hash, bucket, |bucket| hasher.hash_one(bucket.0));
+        self.table.insert(place.hash, bucket, |bucket| hasher.hash_one(bucket.0));
     }
 
     pub(crate) fn remove(&mut self, place: &Place) -> Option<Entry<T>> {
-        let bucket = self
-            .table
-            .remove_entry(place.hash, |bucket| bucket.0 == place.id)?;
+        let bucket = self.table.remove_entry(place.hash, |bucket| bucket.0 == place.id)?;
         Some(bucket.1.into_inner())
     }
 
@@ -280,18 +260,12 @@ impl<T> Exclusive<'_, T> {
                 }
             }
         }
-        Stretch {
-            looked: at.saturating_sub(from),
-            next: (at < buckets).then_some(at),
-        }
+        Stretch { looked: at.saturating_sub(from), next: (at < buckets).then_some(at) }
     }
 
     /// The bucket at `index` is full.
     fn take_bucket(&mut self, index: usize) -> (SessionId, Entry<T>) {
-        assert!(
-            full_bucket(&self.table, index).is_some(),
-            "only a full bucket can be taken"
-        );
+        assert!(full_bucket(&self.table, index).is_some(), "only a full bucket can be taken");
         // SAFETY: the assertion shows that the index is in bounds and the table allocated.
         let bucket = unsafe { self.table.bucket(index) };
         // SAFETY: the bucket is full and of this table, which is borrowed mutably, so that no
@@ -338,9 +312,7 @@ impl<T> Exclusive<'_, T> {
         let hasher = self.hasher;
         let mut small = Table::with_capacity(len * 2);
         for bucket in self.table.drain() {
-            small.insert(hasher.hash_one(bucket.0), bucket, |bucket| {
-                hasher.hash_one(bucket.0)
-            });
+            small.insert(hasher.hash_one(bucket.0), bucket, |bucket| hasher.hash_one(bucket.0));
         }
         let spent = std::mem::replace(&mut *self.table, small);
         self.mark_resized(buckets);

@@ -92,9 +92,7 @@ pub(crate) struct Stats {
 impl Stats {
     pub(crate) fn new() -> Self {
         let stripe = || CachePadded::new([const { AtomicU64::new(0) }; EVENTS]);
-        Self {
-            stripes: (0..=SHARED).map(|_| stripe()).collect(),
-        }
+        Self { stripes: (0..=SHARED).map(|_| stripe()).collect() }
     }
 
     #[inline]
@@ -119,10 +117,7 @@ impl Stats {
 
     pub(crate) fn total(&self, event: Event) -> u64 {
         // Relaxed: see `add`.
-        self.stripes
-            .iter()
-            .map(|stripe| stripe[event as usize].load(Ordering::Relaxed))
-            .sum()
+        self.stripes.iter().map(|stripe| stripe[event as usize].load(Ordering::Relaxed)).sum()
     }
 }
 

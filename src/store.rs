@@ -113,9 +113,7 @@ impl<T> SessionStore<T> {
             foreign_ids: AtomicBool::new(false),
             walks: AtomicUsize::new(0),
         };
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     /// Creates a session with the default data, and stores it.
@@ -173,10 +171,7 @@ impl<T> SessionStore<T> {
     {
         match self.try_create_with_id(&id, T::default()) {
             Ok(session) => session,
-            Err(Rejected {
-                value,
-                error: CreateError::Taken,
-            }) => self.create_with(value),
+            Err(Rejected { value, error: CreateError::Taken }) => self.create_with(value),
             Err(Rejected { value, error }) => self.inner.unstored(value, error),
         }
     }
@@ -191,8 +186,7 @@ impl<T> SessionStore<T> {
     where
         T: Default,
     {
-        self.try_create_with(T::default())
-            .map_err(|rejected| rejected.error)
+        self.try_create_with(T::default()).map_err(|rejected| rejected.error)
     }
 
     /// Creates a session with the given data, and stores it, or returns the data with the reason.
@@ -298,11 +292,7 @@ impl<T> Inner<T> {
         let now = self.clock.now();
         let show = |entry: &Entry<T>| entry.touch(now, idle).then(|| Arc::clone(entry.record()));
         let record = self.gate.read(&self.gate.place(id), show).flatten();
-        self.stats.count(if record.is_some() {
-            Event::Loaded
-        } else {
-            Event::Missed
-        });
+        self.stats.count(if record.is_some() { Event::Loaded } else { Event::Missed });
         self.tend(now);
         record.map(|record| Session::new(id, record))
     }
@@ -315,9 +305,7 @@ impl<T> Inner<T> {
     ) -> Option<(Tick, R)> {
         let id = self.resolve(named)?;
         let now = self.clock.now();
-        let answer = self
-            .gate
-            .read(&self.gate.place(id), |entry| ask(entry, now));
+        let answer = self.gate.read(&self.gate.place(id), |entry| ask(entry, now));
         self.tend(now);
         answer.flatten().map(|answer| (now, answer))
     }
@@ -328,18 +316,12 @@ impl<T> Inner<T> {
             let id = match self.mint.draw() {
                 Ok(id) => id,
                 Err(error) => {
-                    return Err(Rejected {
-                        value,
-                        error: error.into(),
-                    });
+                    return Err(Rejected { value, error: error.into() });
                 }
             };
             match self.create_as(id, value) {
                 // A taken id is redrawn.
-                Err(Rejected {
-                    value: back,
-                    error: CreateError::Taken,
-                }) => value = back,
+                Err(Rejected { value: back, error: CreateError::Taken }) => value = back,
                 created => return created,
             }
         }
@@ -351,10 +333,7 @@ impl<T> Inner<T> {
         let slot = self.capacity.reserve();
         // Nobody is to make room for a session that its id keeps out, least of all the id's owner.
         if slot.is_none() && self.is_taken(id, now) {
-            return Err(Rejected {
-                value: data,
-                error: CreateError::Taken,
-            });
+            return Err(Rejected { value: data, error: CreateError::Taken });
         }
         let slot = slot.or_else(|| self.capacity.make_room(&self.gate, id, now, &mut ended));
         let slot = slot.or_else(|| self.sweep_for_room(now));
@@ -362,9 +341,7 @@ impl<T> Inner<T> {
             Some(slot) => self.insert(id, data, slot, now, &mut ended),
             None => {
                 self.stats.count(Event::Refused);
-                let error = CreateError::AtCapacity {
-                    max_sessions: self.capacity.max(),
-                };
+                let error = CreateError::AtCapacity { max_sessions: self.capacity.max() };
                 Err(Rejected { value: data, error })
             }
         };
@@ -374,9 +351,7 @@ impl<T> Inner<T> {
     }
 
     fn is_taken(&self, id: SessionId, now: Tick) -> bool {
-        let live = self
-            .gate
-            .read(&self.gate.place(id), |entry| entry.is_live(now));
+        let live = self.gate.read(&self.gate.place(id), |entry| entry.is_live(now));
         live.unwrap_or(false)
     }
 
@@ -397,13 +372,8 @@ impl<T> Inner<T> {
         if shard.find(&place).is_some_and(|entry| entry.is_live(now)) {
             drop(shard);
             drop(entry);
-            let Some(record) = Arc::into_inner(record) else {
-                unreachable!("it was not stored")
-            };
-            return Err(Rejected {
-                value: record.value,
-                error: CreateError::Taken,
-            });
+            let Some(record) = Arc::into_inner(record) else { unreachable!("it was not stored") };
+            return Err(Rejected { value: record.value, error: CreateError::Taken });
         }
         let before = ended.len();
         ended.extend(take_dead(&mut shard, &place, now));
@@ -437,10 +407,7 @@ impl<T> Inner<T> {
         let place = self.gate.place(id);
         // Dead first, which needs the shared lock only; then out of the table. Whoever takes a dead
         // entry out tells of its end, so it does not matter if somebody else is faster.
-        let revoked = self
-            .gate
-            .read(&place, |entry| entry.revoke(now))
-            .unwrap_or(false);
+        let revoked = self.gate.read(&place, |entry| entry.revoke(now)).unwrap_or(false);
         if revoked {
             let ended = take_dead(&mut self.gate.exclusive(place.shard), &place, now);
             self.capacity.release(usize::from(ended.is_some()));
@@ -469,11 +436,7 @@ impl<T> Inner<T> {
     /// of a small store, and a bounded price for a flood that a large one refuses.
     #[cold]
     fn sweep_for_room(&self, now: Tick) -> Option<Slot<'_>> {
-        let slices = if self.sweep.is_needed() {
-            SLICES_FOR_ROOM
-        } else {
-            0
-        };
+        let slices = if self.sweep.is_needed() { SLICES_FOR_ROOM } else { 0 };
         (0..slices).find_map(|_| {
             self.sweep_slice(now);
             self.capacity.reserve()
@@ -503,9 +466,7 @@ fn take_dead<T>(shard: &mut Exclusive<'_, T>, place: &Place, now: Tick) -> Optio
 
 impl<T> Clone for SessionStore<T> {
     fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 

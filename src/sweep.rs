@@ -88,10 +88,7 @@ pub(crate) struct Batch<T> {
 
 impl<T> Batch<T> {
     pub(crate) fn new() -> Self {
-        Self {
-            ended: [const { None }; REMOVALS],
-            len: 0,
-        }
+        Self { ended: [const { None }; REMOVALS], len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -118,11 +115,7 @@ impl<T> Batch<T> {
     ) -> Stretch {
         take_dead(lock, from, most, now, |ended| {
             self.push(ended);
-            if self.is_full() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if self.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
     }
 
@@ -188,22 +181,12 @@ impl Sweep {
         let due = self.due.load(Ordering::Relaxed);
         let mut behind = self.behind.load(Ordering::Relaxed);
         if due != AT_ONCE {
-            behind = behind
-                .max(now.saturating_sub(due) / self.exact_period(pass))
-                .min(pass);
+            behind = behind.max(now.saturating_sub(due) / self.exact_period(pass)).min(pass);
         }
         let looked = self.look_round(gate, now, batch);
-        behind = if batch.len() * BEHIND > looked {
-            pass
-        } else {
-            behind.saturating_sub(1)
-        };
+        behind = if batch.len() * BEHIND > looked { pass } else { behind.saturating_sub(1) };
         self.behind.swap(behind, Ordering::Relaxed);
-        let next = if behind > 0 {
-            AT_ONCE
-        } else {
-            now.saturating_add(self.period(pass))
-        };
+        let next = if behind > 0 { AT_ONCE } else { now.saturating_add(self.period(pass)) };
         self.due.swap(next, Ordering::Relaxed);
     }
 
@@ -239,8 +222,7 @@ impl Sweep {
             }
             // A shard that was busy gets its turn in the next pass.
             if finished {
-                self.turn
-                    .swap((shard + 1) % gate.count(), Ordering::Relaxed);
+                self.turn.swap((shard + 1) % gate.count(), Ordering::Relaxed);
             }
         }
         looked
@@ -292,8 +274,7 @@ impl Sweep {
     }
 
     fn period(&self, pass: u64) -> u64 {
-        self.exact_period(pass)
-            .clamp(SHORTEST_PERIOD, LONGEST_PERIOD)
+        self.exact_period(pass).clamp(SHORTEST_PERIOD, LONGEST_PERIOD)
     }
 }
 

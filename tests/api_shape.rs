@@ -56,10 +56,7 @@ fn attributes_are_set_read_and_removed_by_name() {
     s.clear();
     assert_eq!(*s, Attributes::new());
     let made: Attributes = [("a", "1")].into_iter().collect();
-    assert_eq!(
-        made.into_iter().next(),
-        Some((String::from("a"), String::from("1")))
-    );
+    assert_eq!(made.into_iter().next(), Some((String::from("a"), String::from("1"))));
 }
 
 fn typed_store(clock: &ManualClock) -> SessionStore<Visitor> {
@@ -81,10 +78,7 @@ fn typed_store_has_every_operation_of_the_contract() {
     let store = typed_store(&ManualClock::new());
     let mut s = store.create();
     assert_eq!(*s, Visitor::default());
-    let s2 = store.create_with(Visitor {
-        user: Some(7),
-        cart: Vec::new(),
-    });
+    let s2 = store.create_with(Visitor { user: Some(7), cart: Vec::new() });
     assert_eq!(s2.user, Some(7));
     s.cart.push(String::from("hat"));
     assert!(store.save(&s));
@@ -102,10 +96,7 @@ fn typed_store_has_every_operation_of_the_contract() {
     let mut seen = 0;
     store.for_each(|_: &SessionId, _: &Visitor| seen += 1);
     assert_eq!(seen, 2);
-    assert_eq!(
-        store.retain(|_: &SessionId, v: &Visitor| v.user.is_some()),
-        1
-    );
+    assert_eq!(store.retain(|_: &SessionId, v: &Visitor| v.user.is_some()), 1);
     store.clear();
     let stats: StoreStats = store.stats();
     assert_eq!((stats.live, stats.created, stats.rotated), (0, 2, 1));
@@ -123,20 +114,13 @@ fn every_method_takes_an_id_in_each_of_its_forms() {
     assert!(store.load(&owned).is_some() && store.load(&token).is_some());
     assert!(store.peek(&id).is_some() && store.peek(text).is_some());
     assert!(store.peek(&owned).is_some() && store.peek(&token).is_some());
-    for contained in [
-        store.contains(&id),
-        store.contains(text),
-        store.contains(&owned),
-    ] {
+    for contained in [store.contains(&id), store.contains(text), store.contains(&owned)] {
         assert!(contained);
     }
     assert!(store.touch(&id) && store.touch(text) && store.touch(&owned) && store.touch(&token));
     assert_eq!(store.update(&id, |a| a.set("n", "1")), Some(()));
     assert_eq!(store.update(text, |a| a.len()), Some(1));
-    assert_eq!(
-        store.update(&owned, |a| a.len()),
-        store.update(&token, |a| a.len())
-    );
+    assert_eq!(store.update(&owned, |a| a.len()), store.update(&token, |a| a.len()));
     assert!(store.expires_in(&id).is_some() && store.expires_in(text) == store.expires_in(&owned));
     assert!(store.set_expiry(text, Duration::from_secs(9)));
     assert!(store.set_expiry(&owned, Duration::from_secs(9)));
@@ -170,10 +154,7 @@ fn handles_and_stores_go_where_threads_and_tasks_need_them() {
 #[test]
 fn session_is_an_owned_snapshot_that_outlives_its_store() {
     let store = SessionStore::<Visitor>::builder().build().unwrap();
-    let s = store.create_with(Visitor {
-        user: Some(1),
-        cart: Vec::new(),
-    });
+    let s = store.create_with(Visitor { user: Some(1), cart: Vec::new() });
     let loaded = store.load(s.id()).unwrap();
     store.destroy(s.id());
     drop(store);

@@ -15,10 +15,7 @@ fn assert_refused(set: impl Fn(Builder<u8>) -> Builder<u8>, setting: &str, says:
     for part in says {
         assert!(message.contains(part), "{message} does not say {part}");
     }
-    assert!(
-        !message.ends_with('.') && !message.contains('\n'),
-        "{message}"
-    );
+    assert!(!message.ends_with('.') && !message.contains('\n'), "{message}");
 }
 
 fn assert_built(set: impl Fn(Builder<u8>) -> Builder<u8>) {
@@ -41,41 +38,20 @@ fn idle_timeout_longer_than_ttl_is_refused_in_either_order() {
     assert_refused(|b| b.ttl(ttl).idle_timeout(idle), "idle_timeout", &says);
     assert_refused(|b| b.idle_timeout(idle).ttl(ttl), "idle_timeout", &says);
     let nano = Duration::from_nanos(1);
-    assert_refused(
-        |b| b.ttl(ttl).idle_timeout(ttl + nano),
-        "idle_timeout",
-        &["30.000000001s"],
-    );
+    assert_refused(|b| b.ttl(ttl).idle_timeout(ttl + nano), "idle_timeout", &["30.000000001s"]);
     assert_built(|b| b.ttl(ttl).idle_timeout(ttl));
 }
 
 #[test]
 fn bound_of_zero_is_refused() {
-    assert_refused(
-        |b| b.max_sessions(0),
-        "max_sessions",
-        &["is 0", "at least 1"],
-    );
+    assert_refused(|b| b.max_sessions(0), "max_sessions", &["is 0", "at least 1"]);
     assert_built(|b| b.max_sessions(1));
     assert_built(|b| b.max_sessions(usize::MAX));
 }
 
 #[test]
 fn shard_counts_that_are_no_power_of_two_or_out_of_range_are_refused() {
-    let wrong = [
-        0,
-        1,
-        3,
-        5,
-        6,
-        7,
-        100,
-        65_535,
-        65_537,
-        131_072,
-        usize::MAX,
-        1 << 63,
-    ];
+    let wrong = [0, 1, 3, 5, 6, 7, 100, 65_535, 65_537, 131_072, usize::MAX, 1 << 63];
     for shards in wrong {
         let value = format!("is {shards},");
         let says = [value.as_str(), "a power of two", "from 2 to 65536"];
@@ -90,11 +66,7 @@ fn shard_counts_that_are_no_power_of_two_or_out_of_range_are_refused() {
 fn sweep_budgets_out_of_range_are_refused() {
     for budget in [0, 4097, usize::MAX] {
         let value = format!("is {budget},");
-        assert_refused(
-            |b| b.sweep_budget(budget),
-            "sweep_budget",
-            &[&value, "from 1 to 4096"],
-        );
+        assert_refused(|b| b.sweep_budget(budget), "sweep_budget", &[&value, "from 1 to 4096"]);
     }
     for budget in [1, 4096] {
         assert_built(|b| b.sweep_budget(budget));

@@ -12,9 +12,7 @@ fn build(
     set: impl Fn(Builder<u32>) -> Builder<u32>,
 ) -> (ManualClock, SessionStore<u32>) {
     let clock = ManualClock::new();
-    let builder = SessionStore::<u32>::builder()
-        .max_sessions(max)
-        .clock(clock.clone());
+    let builder = SessionStore::<u32>::builder().max_sessions(max).clock(clock.clone());
     let store = set(builder).build().unwrap();
     (clock, store)
 }
@@ -53,11 +51,7 @@ fn soonest_to_expire_goes_first_in_a_small_store() {
         let (clock, store) = build(max, |b| b.ttl(TTL).shards(shards));
         let ids = fill(&clock, &store, max * 3);
         for (n, id) in ids.iter().enumerate() {
-            assert_eq!(
-                store.contains(id),
-                n >= max * 2,
-                "{n} of {max} in {shards} shards"
-            );
+            assert_eq!(store.contains(id), n >= max * 2, "{n} of {max} in {shards} shards");
         }
         assert_eq!(store.stats().evicted, max as u64 * 2);
     }
@@ -136,36 +130,20 @@ fn full_store_that_refuses_says_so_and_returns_the_data() {
     let ids = fill(&clock, &store, 3);
     let rejected = store.try_create_with(77).unwrap_err();
     assert_eq!(rejected.value, 77);
-    assert!(matches!(
-        rejected.error,
-        CreateError::AtCapacity {
-            max_sessions: 3,
-            ..
-        }
-    ));
+    assert!(matches!(rejected.error, CreateError::AtCapacity { max_sessions: 3, .. }));
     let message = store.try_create().unwrap_err().to_string();
-    assert!(
-        message.contains("max_sessions") && message.contains('3'),
-        "{message}"
-    );
+    assert!(message.contains("max_sessions") && message.contains('3'), "{message}");
     let rejected = store.try_create_with_id("mine", 78).unwrap_err();
     assert_eq!(rejected.value, 78);
     assert!(matches!(rejected.error, CreateError::AtCapacity { .. }));
 
-    for s in [
-        store.create(),
-        store.create_with(5),
-        store.create_with_id(String::from("mine")),
-    ] {
+    for s in [store.create(), store.create_with(5), store.create_with_id(String::from("mine"))] {
         assert!(!store.contains(s.id()) && !store.save(&s));
     }
     assert!(!store.contains("mine"));
     assert_eq!(*store.create_with(5), 5);
     assert_eq!((store.len(), store.stats().created), (3, 3));
-    assert_eq!(
-        (store.stats().creates_refused, store.stats().evicted),
-        (7, 0)
-    );
+    assert_eq!((store.stats().creates_refused, store.stats().evicted), (7, 0));
     assert!(ids.iter().all(|id| store.contains(id)));
 
     store.destroy(&ids[0]);
@@ -187,11 +165,7 @@ fn length_comes_back_to_exact_values_after_each_way_out() {
     for _ in 0..5 {
         let ids = fill(&clock, &store, 100);
         assert_eq!((store.len(), store.try_create().is_err()), (100, true));
-        assert!(
-            ids[..30]
-                .iter()
-                .all(|id| store.destroy(id) && !store.destroy(id))
-        );
+        assert!(ids[..30].iter().all(|id| store.destroy(id) && !store.destroy(id)));
         assert_eq!(store.len(), 70);
         let mut s = store.load(&ids[30]).unwrap();
         (0..10).for_each(|_| assert!(store.rotate(&mut s)));
@@ -206,10 +180,7 @@ fn length_comes_back_to_exact_values_after_each_way_out() {
         clock.advance(TTL * 2);
         let swept = store.stats().swept;
         let purged = store.purge_expired() as u64;
-        assert_eq!(
-            (store.len(), purged, store.stats().swept),
-            (0, 100, swept + 100)
-        );
+        assert_eq!((store.len(), purged, store.stats().swept), (0, 100, swept + 100));
     }
 }
 

@@ -44,9 +44,7 @@ fn bound_is_never_exceeded_whatever_races_for_the_last_slot() {
     let (max, threads, each) = (8, 4, rounds(5_000));
     for on_full in [OnFull::Evict, OnFull::Refuse] {
         let counts = Arc::default();
-        let store = SessionStore::<Counted>::builder()
-            .shards(2)
-            .max_sessions(max);
+        let store = SessionStore::<Counted>::builder().shards(2).max_sessions(max);
         let store = store.on_full(on_full).build().unwrap();
         let (theirs, counted) = (store.clone(), Arc::clone(&counts));
         race(threads, move |_| {
@@ -75,11 +73,7 @@ fn bound_is_never_exceeded_whatever_races_for_the_last_slot() {
 #[test]
 fn one_slot_that_is_left_goes_to_one_of_many() {
     for _ in 0..rounds(1_000) {
-        let store = builder()
-            .max_sessions(3)
-            .on_full(OnFull::Refuse)
-            .build()
-            .unwrap();
+        let store = builder().max_sessions(3).on_full(OnFull::Refuse).build().unwrap();
         store.create_with(1);
         store.create_with(2);
         let theirs = store.clone();
@@ -93,20 +87,15 @@ fn one_slot_that_is_left_goes_to_one_of_many() {
 fn session_touched_before_it_could_be_evicted_stays() {
     for _ in 0..rounds(3_000) {
         let clock = ManualClock::new();
-        let store = builder()
-            .idle_timeout(MINUTE)
-            .max_sessions(2)
-            .clock(clock.clone());
+        let store = builder().idle_timeout(MINUTE).max_sessions(2).clock(clock.clone());
         let store = store.build().unwrap();
         let oldest = *store.create_with(1).id();
         clock.advance(MINUTE / 4);
         let newer = *store.create_with(2).id();
         clock.advance(MINUTE / 4);
         let (ours, theirs) = (store.clone(), store.clone());
-        let (touched, third) = race2(
-            move || ours.touch(&oldest),
-            move || *theirs.try_create_with(3).unwrap().id(),
-        );
+        let (touched, third) =
+            race2(move || ours.touch(&oldest), move || *theirs.try_create_with(3).unwrap().id());
         // Touched, it is the last to expire; untouched, the first.
         let stays = if touched { oldest } else { newer };
         assert_eq!(live_ids(&store), HashSet::from([stays, third]));
@@ -118,19 +107,13 @@ fn session_touched_before_it_could_be_evicted_stays() {
 fn session_saved_while_room_is_made_is_kept_or_gone_but_never_half() {
     for _ in 0..rounds(2_000) {
         let heard = Heard::default();
-        let store = builder()
-            .max_sessions(1)
-            .on_end(heard.listener())
-            .build()
-            .unwrap();
+        let store = builder().max_sessions(1).on_end(heard.listener()).build().unwrap();
         let mut session = store.create_with(1);
         let id = *session.id();
         *session = 2;
         let (ours, theirs) = (store.clone(), store.clone());
-        let (saved, other) = race2(
-            move || ours.save(&session),
-            move || *theirs.create_with(3).id(),
-        );
+        let (saved, other) =
+            race2(move || ours.save(&session), move || *theirs.create_with(3).id());
         assert_eq!(live_ids(&store), HashSet::from([other]));
         assert_eq!(heard.of(&id), [(Cause::Evicted, if saved { 2 } else { 1 })]);
     }
@@ -144,11 +127,7 @@ fn clear_ends_what_was_there_and_what_it_meets_exactly_once() {
         let before: Vec<_> = (0..16).map(|n| *store.create_with(n).id()).collect();
         let (ours, theirs) = (store.clone(), store.clone());
         let (created, ()) = race2(
-            move || {
-                (0..32)
-                    .map(|n| *ours.create_with(n).id())
-                    .collect::<Vec<_>>()
-            },
+            move || (0..32).map(|n| *ours.create_with(n).id()).collect::<Vec<_>>(),
             move || theirs.clear(),
         );
         let live = live_ids(&store);
@@ -230,15 +209,8 @@ fn do_everything(
 #[test]
 fn every_session_ends_exactly_once_when_everything_happens_at_once() {
     let (clock, heard) = (ManualClock::new(), Heard::default());
-    let store = builder()
-        .max_sessions(12)
-        .ttl(5 * MINUTE)
-        .idle_timeout(MINUTE);
-    let store = store
-        .clock(clock.clone())
-        .on_end(heard.listener())
-        .build()
-        .unwrap();
+    let store = builder().max_sessions(12).ttl(5 * MINUTE).idle_timeout(MINUTE);
+    let store = store.clock(clock.clone()).on_end(heard.listener()).build().unwrap();
     let first: Vec<_> = (0..8).map(|n| store.create_with(n)).collect();
     let mut all: HashSet<_> = first.iter().map(|session| *session.id()).collect();
     let (theirs, known) = (store.clone(), Mutex::new(first));

@@ -37,9 +37,7 @@ fn last_save_wins() {
 fn save_of_an_ended_session_is_false_counted_and_brings_nothing_back() {
     let clock = ManualClock::new();
     let minute = Duration::from_secs(60);
-    let builder = SessionStore::<Log>::builder()
-        .ttl(minute)
-        .clock(clock.clone());
+    let builder = SessionStore::<Log>::builder().ttl(minute).clock(clock.clone());
     let store = builder.build().unwrap();
     let mut destroyed = store.create();
     let mut expired = store.create();
@@ -84,11 +82,7 @@ fn try_save_conflicts_when_another_handle_saved_since_the_load() {
     b.push("b");
     assert_eq!(store.try_save(&mut a), Ok(()));
     assert_eq!(store.try_save(&mut b), Err(SaveError::Conflict));
-    assert_eq!(
-        store.try_save(&mut b),
-        Err(SaveError::Conflict),
-        "asking again changes nothing"
-    );
+    assert_eq!(store.try_save(&mut b), Err(SaveError::Conflict), "asking again changes nothing");
     assert_eq!(b.to_vec(), ["b"], "the handle keeps its data");
     assert_eq!(stored(&store, a.id()), ["a"]);
     // More changes do not make it less of a conflict; a fresh load does.
@@ -140,11 +134,7 @@ fn own_earlier_saves_are_no_conflict() {
                     continue;
                 }
                 1 => assert!(store.save(&s)),
-                _ => assert_eq!(
-                    store.try_save(&mut s),
-                    Ok(()),
-                    "script {script}, step {step}"
-                ),
+                _ => assert_eq!(store.try_save(&mut s), Ok(()), "script {script}, step {step}"),
             }
             assert_eq!(stored(&store, s.id()), expected);
         }
@@ -189,11 +179,7 @@ fn clones_of_a_changed_handle_do_not_write_into_each_other() {
     assert_eq!(store.try_save(&mut b), Err(SaveError::Conflict));
     assert_eq!(b.to_vec(), ["both", "b"]);
     a.push("a");
-    assert_eq!(
-        stored(&store, a.id()),
-        ["both"],
-        "what is stored is nobody's draft"
-    );
+    assert_eq!(stored(&store, a.id()), ["both"], "what is stored is nobody's draft");
     assert_eq!(a.to_vec(), ["both", "a"]);
 }
 
@@ -206,11 +192,7 @@ fn clone_that_shares_a_saved_draft_is_based_on_it() {
     assert!(store.save(&a));
     b.push("b");
     assert_eq!(stored(&store, a.id()), ["both"]);
-    assert_eq!(
-        store.try_save(&mut b),
-        Ok(()),
-        "it holds what was saved, and more"
-    );
+    assert_eq!(store.try_save(&mut b), Ok(()), "it holds what was saved, and more");
     assert_eq!(stored(&store, a.id()), ["both", "b"]);
     a.push("a");
     assert_eq!(store.try_save(&mut a), Err(SaveError::Conflict));
@@ -259,10 +241,7 @@ fn update_returns_what_the_closure_returns_and_none_if_there_is_no_session() {
     assert_eq!(stored(&store, s.id()), ["u"]);
     assert!(s.is_empty(), "a handle is a snapshot");
     store.destroy(s.id());
-    assert_eq!(
-        store.update(s.id(), |_| panic!("there is nothing to change")),
-        None::<()>
-    );
+    assert_eq!(store.update(s.id(), |_| panic!("there is nothing to change")), None::<()>);
     assert_eq!((store.stats().saved, store.stats().missed), (1, 1));
 }
 

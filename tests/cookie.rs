@@ -14,11 +14,7 @@ fn id(text: &str) -> SessionId {
 
 fn timed(ttl: Duration) -> (ManualClock, SessionStore<u32>, Session<u32>) {
     let clock = ManualClock::new();
-    let store = SessionStore::builder()
-        .ttl(ttl)
-        .clock(clock.clone())
-        .build()
-        .unwrap();
+    let store = SessionStore::builder().ttl(ttl).clock(clock.clone()).build().unwrap();
     let session = store.create();
     (clock, store, session)
 }
@@ -93,16 +89,11 @@ fn last_second_of_a_session_counts_as_ended() {
 fn renewed_cookie_follows_the_idle_deadline() {
     let clock = ManualClock::new();
     let idle = Duration::from_secs(60);
-    let builder = SessionStore::<u32>::builder()
-        .idle_timeout(idle)
-        .clock(clock.clone());
+    let builder = SessionStore::<u32>::builder().idle_timeout(idle).clock(clock.clone());
     let store = builder.build().unwrap();
     let session = store.create();
     clock.advance(Duration::from_secs(40));
-    assert!(
-        issued(&store, &session).ends_with("; Max-Age=20"),
-        "issuing is no use"
-    );
+    assert!(issued(&store, &session).ends_with("; Max-Age=20"), "issuing is no use");
     store.touch(session.id());
     let renewed = SessionCookie::new().renew(&store, session.id()).unwrap();
     assert!(renewed.to_string().ends_with("; Max-Age=60"));
@@ -115,9 +106,7 @@ fn removal_differs_from_the_cookie_in_value_and_max_age_only() {
         let (_, store, session) = timed(Duration::from_secs(60));
         let set = cookie.issue(&store, session.id()).to_string();
         let token = session.id().to_token();
-        let removed = set
-            .replace(token.as_ref(), "")
-            .replace("Max-Age=60", "Max-Age=0");
+        let removed = set.replace(token.as_ref(), "").replace("Max-Age=60", "Max-Age=0");
         assert_eq!(cookie.removal().to_string(), removed);
         assert_eq!(removed, format!("{name}={ATTRIBUTES}; Max-Age=0"));
     }
@@ -168,9 +157,7 @@ fn junk_is_no_id() {
 
 #[test]
 fn name_behind_white_space_that_browsers_keep_is_another_name() {
-    for space in [
-        "\u{a0}", "\u{85}", "\u{2000}", "\u{3000}", "\u{b}", "\u{c}", "\r", "\n", "\0",
-    ] {
+    for space in ["\u{a0}", "\u{85}", "\u{2000}", "\u{3000}", "\u{b}", "\u{c}", "\r", "\n", "\0"] {
         let header = format!("{space}__Host-session={ID}");
         assert_eq!(SessionCookie::new().read(&header), None, "{space:?}");
     }
@@ -196,10 +183,7 @@ fn equal_ids_are_one_and_different_ids_are_none() {
 #[test]
 fn split_headers_are_read_as_one() {
     let cookie = SessionCookie::new();
-    let (mine, others) = (
-        format!("__Host-session={ID}"),
-        format!("__Host-session={OTHER}"),
-    );
+    let (mine, others) = (format!("__Host-session={ID}"), format!("__Host-session={OTHER}"));
     assert_eq!(cookie.read_all(["a=b", &mine, "c=d"]), Some(id(ID)));
     assert_eq!(cookie.read_all([&mine, &others]), None);
     assert_eq!(cookie.read_all::<&str>([]), None);
@@ -231,11 +215,7 @@ fn every_token_is_a_name_and_nothing_else_is() {
     for byte in 0..=127_u8 {
         let name = format!("a{}", char::from(byte));
         let token = byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte);
-        assert_eq!(
-            SessionCookie::named(name.clone()).is_ok(),
-            token,
-            "{name:?}"
-        );
+        assert_eq!(SessionCookie::named(name.clone()).is_ok(), token, "{name:?}");
     }
     assert!(SessionCookie::named("").is_err());
     assert!(SessionCookie::named("sé").is_err());
@@ -256,18 +236,9 @@ fn prefix_has_one_spelling_and_is_no_whole_name() {
         ("__secure-session", "__Secure-"),
     ] {
         let limit = format!("must be {prefix} in this spelling and at least one more character");
-        assert_eq!(
-            refusal(name),
-            format!("cookie_name is {name:?}, but {limit}")
-        );
+        assert_eq!(refusal(name), format!("cookie_name is {name:?}, but {limit}"));
     }
-    for name in [
-        "__Host-s",
-        "__Secure-s",
-        "__Host",
-        "host-session",
-        "x__host-s",
-    ] {
+    for name in ["__Host-s", "__Secure-s", "__Host", "host-session", "x__host-s"] {
         assert_eq!(SessionCookie::named(name).unwrap().name(), name);
     }
 }
@@ -277,10 +248,7 @@ fn name_and_id_fit_what_a_browser_keeps() {
     let longest = "n".repeat(4096 - ID.len());
     assert!(SessionCookie::named(longest.clone()).is_ok());
     let error = refusal(&(longest + "n"));
-    assert_eq!(
-        error,
-        "cookie_name is 4075 bytes, but must be at most 4074 bytes"
-    );
+    assert_eq!(error, "cookie_name is 4075 bytes, but must be at most 4074 bytes");
 }
 
 #[test]

@@ -23,11 +23,7 @@ impl Setup {
         let builder = builder.on_end(move |end| {
             sink.lock().unwrap().push((end.id, *end.data, end.cause));
         });
-        Self {
-            clock,
-            store: set(builder).build().unwrap(),
-            told,
-        }
+        Self { clock, store: set(builder).build().unwrap(), told }
     }
 
     /// Returns what the listener was told since the last call.
@@ -51,10 +47,7 @@ impl Setup {
     fn assert_told(&self, ids: &[SessionId], cause: Cause) {
         let mut told = self.take();
         told.sort_unstable_by_key(|(id, ..)| *id);
-        let mut expected: Vec<_> = (100..)
-            .zip(ids)
-            .map(|(data, id)| (*id, data, cause))
-            .collect();
+        let mut expected: Vec<_> = (100..).zip(ids).map(|(data, id)| (*id, data, cause)).collect();
         expected.sort_unstable_by_key(|(id, ..)| *id);
         assert_eq!(told, expected);
     }
@@ -95,10 +88,7 @@ fn retained_sessions_live_and_the_others_are_told_as_destroyed() {
     let ids = setup.fill(500);
     assert_eq!(setup.store.retain(|_, n| *n >= 300), 200);
     setup.assert_told(&ids[..200], Cause::Destroyed);
-    assert_eq!(
-        (setup.store.stats().destroyed, setup.store.len()),
-        (200, 300)
-    );
+    assert_eq!((setup.store.stats().destroyed, setup.store.len()), (200, 300));
 }
 
 #[test]
@@ -124,10 +114,7 @@ fn expired_sessions_are_told_once_by_purge() {
     setup.assert_told(&ids, Cause::Expired);
     assert_eq!(setup.store.purge_expired(), 0);
     assert_eq!(setup.take(), []);
-    assert_eq!(
-        (setup.store.stats().expired, setup.store.stats().swept),
-        (1000, 1000)
-    );
+    assert_eq!((setup.store.stats().expired, setup.store.stats().swept), (1000, 1000));
 }
 
 #[test]
@@ -138,10 +125,7 @@ fn expired_sessions_are_told_once_by_the_sweep_of_other_traffic() {
     setup.store.set_expiry(keep.id(), Expiry::Never);
     setup.clock.advance(TTL);
     // Asking for them ends nothing twice.
-    assert!(
-        ids.iter()
-            .all(|id| !setup.store.touch(id) && !setup.store.destroy(id))
-    );
+    assert!(ids.iter().all(|id| !setup.store.touch(id) && !setup.store.destroy(id)));
     while setup.store.len() > 1 {
         setup.clock.advance(Duration::from_secs(1));
         assert!(setup.store.contains(keep.id()));
@@ -171,10 +155,7 @@ fn dead_session_whose_id_is_given_out_again_is_told_as_expired() {
     assert_eq!(setup.take(), [(*s.id(), 1, Cause::Expired)]);
     assert!(setup.store.destroy("alice"));
     assert_eq!(setup.take(), [(*s.id(), 2, Cause::Destroyed)]);
-    assert_eq!(
-        (setup.store.stats().expired, setup.store.stats().destroyed),
-        (1, 1)
-    );
+    assert_eq!((setup.store.stats().expired, setup.store.stats().destroyed), (1, 1));
 }
 
 #[test]
@@ -184,10 +165,7 @@ fn evicted_sessions_are_told_before_the_create_returns() {
         .map(|n| {
             setup.clock.advance(Duration::from_secs(1));
             let id = *setup.store.create_with(n).id();
-            assert_eq!(
-                setup.told.lock().unwrap().len() as u32,
-                (n + 1).saturating_sub(4)
-            );
+            assert_eq!(setup.told.lock().unwrap().len() as u32, (n + 1).saturating_sub(4));
             id
         })
         .collect();
@@ -204,10 +182,7 @@ fn expired_session_that_makes_room_is_told_as_expired() {
     setup.store.create();
     setup.store.purge_expired();
     setup.assert_told(&ids, Cause::Expired);
-    assert_eq!(
-        (setup.store.stats().evicted, setup.store.stats().expired),
-        (0, 2)
-    );
+    assert_eq!((setup.store.stats().evicted, setup.store.stats().expired), (0, 2));
 }
 
 #[test]
@@ -244,11 +219,7 @@ fn dropping_the_store_tells_nothing() {
     drop(store.clone());
     drop(store);
     assert!(told.lock().unwrap().is_empty());
-    assert_eq!(
-        Arc::strong_count(&told),
-        1,
-        "the listener is gone with the store"
-    );
+    assert_eq!(Arc::strong_count(&told), 1, "the listener is gone with the store");
 }
 
 #[test]

@@ -26,10 +26,7 @@ fn setup(ttl: Option<Duration>, idle: Option<Duration>) -> Setup {
     if let Some(idle) = idle {
         builder = builder.idle_timeout(idle);
     }
-    Setup {
-        clock,
-        store: builder.build().unwrap(),
-    }
+    Setup { clock, store: builder.build().unwrap() }
 }
 
 /// Asserts that no operation finds the session, and that none of them brings it back.
@@ -98,10 +95,7 @@ fn expired_session_is_invisible_before_sweep() {
     // One operation sweeps a few: the rest is still stored, and out of sight.
     assert!(store.len() > 4000);
     store.for_each(|_, _| panic!("an expired session was shown"));
-    assert_eq!(
-        store.retain(|_, _| panic!("an expired session was shown")),
-        0
-    );
+    assert_eq!(store.retain(|_, _| panic!("an expired session was shown")), 0);
     assert!(ids.iter().all(|id| !store.contains(id)));
 }
 

@@ -25,9 +25,7 @@ mod process {
 }
 
 fn tokens(store: &SessionStore, count: usize) -> String {
-    (0..count)
-        .map(|_| store.create().id().to_token().to_string())
-        .collect()
+    (0..count).map(|_| store.create().id().to_token().to_string()).collect()
 }
 
 /// Runs `child` in a forked process and returns what it wrote, once that process has ended.
@@ -59,11 +57,7 @@ fn in_a_fork(child: impl FnOnce() -> String) -> String {
 
 #[test]
 fn buffered_ids_never_repeat_between_a_process_and_its_forks() {
-    let store = SessionStore::builder()
-        .shards(2)
-        .id_source(IdSource::Buffered)
-        .build()
-        .unwrap();
+    let store = SessionStore::builder().shards(2).id_source(IdSource::Buffered).build().unwrap();
     let mut seen = HashSet::new();
     let mut count = |text: &str| {
         assert_eq!(text.len() % TOKEN, 0);

@@ -46,10 +46,7 @@ fn at_most_a_tenth_is_garbage_when_sessions_are_only_created() {
             let clock = ManualClock::new();
             let store = build(&clock, |b| b.ttl(TTL).shards(shards));
             let worst = worst_under_ttl(&store, &clock, live, 0);
-            assert!(
-                worst <= 10.0,
-                "{worst:.1} % with {shards} shards, {live} live"
-            );
+            assert!(worst <= 10.0, "{worst:.1} % with {shards} shards, {live} live");
         }
     }
 }
@@ -61,10 +58,7 @@ fn at_most_a_tenth_is_garbage_when_sessions_are_created_and_loaded() {
             let clock = ManualClock::new();
             let store = build(&clock, |b| b.ttl(TTL).shards(shards));
             let worst = worst_under_ttl(&store, &clock, live, 3);
-            assert!(
-                worst <= 10.0,
-                "{worst:.1} % with {shards} shards, {live} live"
-            );
+            assert!(worst <= 10.0, "{worst:.1} % with {shards} shards, {live} live");
         }
     }
 }
@@ -130,9 +124,6 @@ fn at_most_a_tenth_is_garbage_when_traffic_is_of_few_sessions_and_time_goes_on()
         let live = (count - expired) as usize;
         let garbage = store.len().saturating_sub(live);
         // Of what was stored when traffic was steady; the store is emptying.
-        assert!(
-            percent(garbage, count as usize) <= 10.0,
-            "{garbage} of {live}"
-        );
+        assert!(percent(garbage, count as usize) <= 10.0, "{garbage} of {live}");
     }
 }

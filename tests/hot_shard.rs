@@ -47,20 +47,13 @@ impl Readers {
             })
         };
         let threads = (0..READERS).map(start).collect();
-        let readers = Self {
-            stop,
-            reads,
-            threads,
-        };
+        let readers = Self { stop, reads, threads };
         readers.wait_for_each();
         readers
     }
 
     fn each(&self) -> Vec<u64> {
-        self.reads
-            .iter()
-            .map(|reads| reads.load(Ordering::Relaxed))
-            .collect()
+        self.reads.iter().map(|reads| reads.load(Ordering::Relaxed)).collect()
     }
 
     fn total(&self) -> u64 {
@@ -70,12 +63,7 @@ impl Readers {
     /// Returns when every reader has read once more.
     fn wait_for_each(&self) {
         let before = self.each();
-        while self
-            .each()
-            .iter()
-            .zip(&before)
-            .any(|(now, before)| now == before)
-        {
+        while self.each().iter().zip(&before).any(|(now, before)| now == before) {
             thread::yield_now();
         }
     }
@@ -84,18 +72,13 @@ impl Readers {
 impl Drop for Readers {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.threads
-            .drain(..)
-            .for_each(|thread| thread.join().unwrap());
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
     }
 }
 
 /// A store and a session that readers keep loading; they see it whole or not at all.
 fn hot() -> (SessionStore<[u64; 2]>, SessionId, Readers) {
-    let store = SessionStore::<[u64; 2]>::builder()
-        .shards(2)
-        .build()
-        .unwrap();
+    let store = SessionStore::<[u64; 2]>::builder().shards(2).build().unwrap();
     let id = *store.create_with([0, 0]).id();
     let theirs = store.clone();
     let readers = Readers::start(move || {
@@ -173,11 +156,7 @@ fn measure(name: &str, time: Duration, mut write: impl FnMut()) {
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100];
     let (count, max) = (times.len(), at(100));
-    println!(
-        "{name:24} {count:9} writes, p50 {:?}, p99 {:?}, max {max:?}",
-        at(50),
-        at(99)
-    );
+    println!("{name:24} {count:9} writes, p50 {:?}, p99 {:?}, max {max:?}", at(50), at(99));
 }
 
 /// Prints what writers of a hot shard wait, here and in a plain `DashMap`.
@@ -189,9 +168,7 @@ fn hot_shard_measurement() {
     map.insert(0, Arc::default());
     let theirs = Arc::clone(&map);
     let readers = Readers::start(move || drop(theirs.get(&0).map(|value| Arc::clone(&value))));
-    measure("DashMap insert", time, || {
-        drop(map.insert(0, Arc::default()))
-    });
+    measure("DashMap insert", time, || drop(map.insert(0, Arc::default())));
     drop(readers);
 
     let (store, id, readers) = hot();
@@ -201,9 +178,7 @@ fn hot_shard_measurement() {
         assert!(store.save(&session));
     });
     let mut created = Vec::new();
-    measure("cloakroom create", time, || {
-        created.push(*store.create().id())
-    });
+    measure("cloakroom create", time, || created.push(*store.create().id()));
     measure("cloakroom destroy", time, || {
         let id = created.pop().unwrap_or_else(|| *store.create().id());
         assert!(store.destroy(&id));

@@ -30,21 +30,14 @@ fn token_is_22_characters_of_base64url() {
 #[test]
 fn ids_from_each_source_do_not_repeat_and_use_every_bit() {
     for source in [IdSource::Os, IdSource::Buffered] {
-        let store = SessionStore::<u32>::builder()
-            .id_source(source)
-            .build()
-            .unwrap();
+        let store = SessionStore::<u32>::builder().id_source(source).build().unwrap();
         let ids: HashSet<SessionId> = (0..2000).map(|_| *store.create().id()).collect();
         assert_eq!(ids.len(), 2000, "{source:?}");
         let tokens: Vec<String> = ids.iter().map(|id| id.to_token().to_string()).collect();
         for position in 0..22 {
             let used: HashSet<u8> = tokens.iter().map(|t| t.as_bytes()[position]).collect();
             // 2000 draws miss one of 64 values with a chance of about 1 in 10^12.
-            assert_eq!(
-                used.len(),
-                if position == 21 { 4 } else { 64 },
-                "{source:?} {position}"
-            );
+            assert_eq!(used.len(), if position == 21 { 4 } else { 64 }, "{source:?} {position}");
         }
     }
 }
@@ -143,10 +136,7 @@ fn assert_plain_miss(store: &SessionStore<u32>, text: &str) {
     assert!(!store.contains(text));
     assert!(!store.touch(text));
     assert!(!store.destroy(text));
-    assert_eq!(
-        store.update(text, |_| panic!("there is nothing to change")),
-        None::<()>
-    );
+    assert_eq!(store.update(text, |_| panic!("there is nothing to change")), None::<()>);
     assert_eq!(store.expires_in(text), None);
     assert!(!store.set_expiry(text, Duration::from_secs(1)));
 }
@@ -171,11 +161,7 @@ fn malformed_ids_are_plain_misses_for_every_operation() {
 fn every_kind_of_miss_is_counted_alike() {
     let clock = ManualClock::new();
     let second = Duration::from_secs(1);
-    let store = SessionStore::<u32>::builder()
-        .ttl(second)
-        .clock(clock.clone())
-        .build()
-        .unwrap();
+    let store = SessionStore::<u32>::builder().ttl(second).clock(clock.clone()).build().unwrap();
     let expired = *store.create().id();
     clock.advance(second);
     let destroyed = *store.create().id();
@@ -254,10 +240,7 @@ fn handle_of_an_ended_session_conflicts_with_a_new_one_of_the_same_id() {
     let second = store.try_create_with_id("alice", 2).unwrap();
     assert_eq!(first.id(), second.id());
     *first = 3;
-    assert_eq!(
-        store.try_save(&mut first),
-        Err(cloakroom::SaveError::Conflict)
-    );
+    assert_eq!(store.try_save(&mut first), Err(cloakroom::SaveError::Conflict));
     assert_eq!(*store.load("alice").unwrap(), 2);
 }
 

@@ -61,20 +61,11 @@ fn operations() -> u64 {
 fn accept(name: &str, result: Result<Report, String>) {
     let report = result.unwrap_or_else(|reason| panic!("{name}: {reason}"));
     let overlap = report.overlap_percent();
-    println!(
-        "{name}: {} operations, {overlap:.1} % overlapping",
-        report.operations
-    );
+    println!("{name}: {} operations, {overlap:.1} % overlapping", report.operations);
     let seen: Vec<_> = report.outcomes.keys().copied().collect();
     assert_eq!(seen, OUTCOMES, "{name}: {:?}", report.outcomes);
-    assert!(
-        overlap >= LEAST_OVERLAP,
-        "{name}: only {overlap:.1} % of the operations overlap"
-    );
-    assert_eq!(
-        report.leaked, 0,
-        "{name}: sessions are left that no id leads to"
-    );
+    assert!(overlap >= LEAST_OVERLAP, "{name}: only {overlap:.1} % of the operations overlap");
+    assert_eq!(report.leaked, 0, "{name}: sessions are left that no id leads to");
 }
 
 #[test]
@@ -113,13 +104,8 @@ fn update_that_has_to_run_again_has_not_touched_the_session_yet() {
 fn is_refused<S: Subject>(planted: impl FnOnce(SessionStore<subject::Value>) -> S) {
     let clock = ManualClock::new();
     let subject = planted(subject::store(&clock, None));
-    let reason = run(subject, clock, None, PATIENCE)
-        .err()
-        .expect("the planted fault is found");
-    assert!(
-        reason.starts_with("no order of these operations is possible"),
-        "{reason}"
-    );
+    let reason = run(subject, clock, None, PATIENCE).err().expect("the planted fault is found");
+    assert!(reason.starts_with("no order of these operations is possible"), "{reason}");
 }
 
 #[test]
@@ -144,16 +130,7 @@ fn destroy_with_two_winners_is_refused() {
 
 /// An operation on family 0's chosen id between two stamps, at time 0.
 fn op(call: u64, ret: u64, needs: Needs, effect: Effect) -> Op {
-    Op {
-        what: "",
-        id: named(0),
-        needs,
-        effect,
-        call,
-        ret,
-        before: 0,
-        after: 0,
-    }
+    Op { what: "", id: named(0), needs, effect, call, ret, before: 0, after: 0 }
 }
 
 fn is_linearizable(ops: &[Op]) -> bool {
@@ -199,13 +176,7 @@ fn correct_sequential_history_is_accepted() {
 fn reads_on_both_sides_of_an_overlapping_write_are_accepted() {
     // While a write is under way, one reader sees the new value and a later one still may not: the
     // two overlap, so the second may come first.
-    let ops = [
-        created(0, 1),
-        wrote(2, 9, 2),
-        saw(3, 6, 2),
-        saw(4, 7, 1),
-        saw(10, 11, 2),
-    ];
+    let ops = [created(0, 1), wrote(2, 9, 2), saw(3, 6, 2), saw(4, 7, 1), saw(10, 11, 2)];
     assert!(is_linearizable(&ops));
 }
 
@@ -220,38 +191,20 @@ fn old_value_after_a_new_one_was_seen_is_refused() {
 fn two_updates_of_the_same_version_are_refused() {
     let updated = |call, ret, value| op(call, ret, Needs::Holds(1), Effect::Put(value));
     assert!(is_linearizable(&[created(0, 1), updated(2, 4, 2)]));
-    assert!(!is_linearizable(&[
-        created(0, 1),
-        updated(2, 4, 2),
-        updated(3, 5, 3)
-    ]));
+    assert!(!is_linearizable(&[created(0, 1), updated(2, 4, 2), updated(3, 5, 3)]));
 }
 
 #[test]
 fn lost_write_is_refused_even_when_everything_overlaps() {
-    let ops = [
-        created(0, 1),
-        wrote(2, 5, 2),
-        wrote(3, 6, 3),
-        saw(7, 8, 2),
-        saw(9, 10, 3),
-    ];
+    let ops = [created(0, 1), wrote(2, 5, 2), wrote(3, 6, 3), saw(7, 8, 2), saw(9, 10, 3)];
     assert!(!is_linearizable(&ops));
     assert!(is_linearizable(&ops[..4]));
 }
 
 #[test]
 fn session_seen_after_its_destroy_is_refused() {
-    assert!(is_linearizable(&[
-        created(0, 1),
-        destroyed(2, 4),
-        saw(3, 5, 1)
-    ]));
-    assert!(!is_linearizable(&[
-        created(0, 1),
-        destroyed(2, 3),
-        saw(4, 5, 1)
-    ]));
+    assert!(is_linearizable(&[created(0, 1), destroyed(2, 4), saw(3, 5, 1)]));
+    assert!(!is_linearizable(&[created(0, 1), destroyed(2, 3), saw(4, 5, 1)]));
 }
 
 #[test]
@@ -269,11 +222,7 @@ fn rotated_session_lives_under_one_id_at_a_time() {
 
 /// The same operation, during which the clock went from `before` to `after`.
 fn at(before: u64, after: u64, op: Op) -> Op {
-    Op {
-        before,
-        after,
-        ..op
-    }
+    Op { before, after, ..op }
 }
 
 #[test]
@@ -287,21 +236,9 @@ fn session_may_expire_only_when_its_deadline_can_have_passed() {
     assert!(expires(&[first, at(14, 20, saw(2, 3, 1))]));
     assert!(!expires(&[first, at(15, 15, saw(2, 3, 1))]));
     // What was seen expired stays so, and a touch moves the deadline.
-    assert!(!expires(&[
-        first,
-        at(12, 12, missed(2, 3)),
-        at(12, 12, saw(4, 5, 1))
-    ]));
-    assert!(!expires(&[
-        first,
-        at(9, 9, touched(2, 3)),
-        at(18, 18, missed(4, 5))
-    ]));
-    assert!(expires(&[
-        first,
-        at(9, 9, touched(2, 3)),
-        at(18, 18, saw(4, 5, 1))
-    ]));
+    assert!(!expires(&[first, at(12, 12, missed(2, 3)), at(12, 12, saw(4, 5, 1))]));
+    assert!(!expires(&[first, at(9, 9, touched(2, 3)), at(18, 18, missed(4, 5))]));
+    assert!(expires(&[first, at(9, 9, touched(2, 3)), at(18, 18, saw(4, 5, 1))]));
 }
 
 #[test]
@@ -317,12 +254,7 @@ fn states_are_carried_from_window_to_window() {
 
 #[test]
 fn only_operations_on_the_same_id_at_the_same_time_overlap() {
-    let elsewhere = |op: Op| -> Op {
-        Op {
-            id: elsewhere_id(),
-            ..op
-        }
-    };
+    let elsewhere = |op: Op| -> Op { Op { id: elsewhere_id(), ..op } };
     assert_eq!(overlapping(&[created(0, 1), saw(2, 3, 1)]), 0);
     assert_eq!(overlapping(&[created(0, 2), saw(1, 3, 1), saw(4, 5, 1)]), 2);
     assert_eq!(overlapping(&[created(0, 2), elsewhere(saw(1, 3, 1))]), 0);

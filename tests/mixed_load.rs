@@ -29,10 +29,7 @@ struct Count {
 
 impl Count {
     fn of(count: u64) -> Self {
-        Self {
-            count,
-            inverse: Box::new(!count),
-        }
+        Self { count, inverse: Box::new(!count) }
     }
 
     fn check(&self) -> u64 {
@@ -69,10 +66,7 @@ impl Actor {
             8 => drop(self.store.touch(&id)),
             9 => drop(self.store.contains(&id) || self.store.expires_in(&id).is_some()),
             10..12 => self.save(),
-            12..14 => drop(
-                self.store
-                    .update(&id, |held| *held = Count::of(held.check() + 1)),
-            ),
+            12..14 => drop(self.store.update(&id, |held| *held = Count::of(held.check() + 1))),
             14 => drop(self.store.destroy(&id)),
             15 => drop(self.held.as_mut().map(|held| self.store.rotate(held))),
             16 => self.add_one(),
@@ -94,9 +88,7 @@ impl Actor {
 
     fn add_one(&mut self) {
         let add = |held: &mut Count| *held = Count::of(held.check() + 1);
-        self.steady_store
-            .update(self.steady.id(), add)
-            .expect("it never ends");
+        self.steady_store.update(self.steady.id(), add).expect("it never ends");
         self.added += 1;
     }
 
@@ -119,9 +111,7 @@ fn id(number: usize) -> SessionId {
 #[ignore = "a stress: run by name, see ci/sanitize"]
 fn all_operations_at_once_leave_the_store_whole() {
     let turns = std::env::var("CLOAKROOM_STRESS_TURNS").ok();
-    let turns = turns.map_or(DEFAULT_TURNS, |text| {
-        text.parse().expect("a number of turns")
-    });
+    let turns = turns.map_or(DEFAULT_TURNS, |text| text.parse().expect("a number of turns"));
     let ended = Arc::new(AtomicU64::new(0));
     let heard = Arc::clone(&ended);
     let clock = ManualClock::new();
@@ -170,12 +160,6 @@ fn run(store: &SessionStore<Count>, clock: &ManualClock, turns: u64) {
         })
     };
     let threads: Vec<_> = (0..THREADS).map(|number| spawn(actor(number))).collect();
-    let added: u64 = threads
-        .into_iter()
-        .map(|thread| thread.join().unwrap())
-        .sum();
-    assert_eq!(
-        steady_store.peek(steady.id()).map(|held| held.check()),
-        Some(added)
-    );
+    let added: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    assert_eq!(steady_store.peek(steady.id()).map(|held| held.check()), Some(added));
 }

@@ -52,10 +52,7 @@ fn allocations<R>(run: impl FnOnce() -> R) -> u64 {
 }
 
 fn builder(clock: &ManualClock) -> Builder<u64> {
-    SessionStore::<u64>::builder()
-        .shards(2)
-        .idle_timeout(MINUTE)
-        .clock(clock.clone())
+    SessionStore::<u64>::builder().shards(2).idle_timeout(MINUTE).clock(clock.clone())
 }
 
 fn filled(store: &SessionStore<u64>, sessions: u64) -> Vec<SessionId> {
@@ -102,14 +99,7 @@ fn lookups_that_miss_allocate_nothing_whatever_the_id() {
     store.destroy(&ended);
     let long = "x".repeat(1 << 20);
     let unknown = unknown_id();
-    let texts = [
-        "",
-        "A",
-        "\0",
-        "AAAAAAAAAAAAAAAAAAAAAAAA==",
-        "AAAAAAAAAAAAAAAAAAAAAB",
-        &long,
-    ];
+    let texts = ["", "A", "\0", "AAAAAAAAAAAAAAAAAAAAAAAA==", "AAAAAAAAAAAAAAAAAAAAAB", &long];
     for foreign_ids in [false, true] {
         if foreign_ids {
             // From now on each text is digested.
@@ -117,24 +107,15 @@ fn lookups_that_miss_allocate_nothing_whatever_the_id() {
         }
         for id in [&ended, &unknown] {
             assert_eq!(allocations(|| assert!(store.load(id).is_none())), 0);
-            assert_eq!(
-                allocations(|| assert!(!store.touch(id) && !store.contains(id))),
-                0
-            );
+            assert_eq!(allocations(|| assert!(!store.touch(id) && !store.contains(id))), 0);
             assert_eq!(allocations(|| assert!(!store.destroy(id))), 0);
-            assert_eq!(
-                allocations(|| assert!(store.update(id, |_| ()).is_none())),
-                0
-            );
+            assert_eq!(allocations(|| assert!(store.update(id, |_| ()).is_none())), 0);
             assert_eq!(allocations(|| assert!(!store.set_expiry(id, MINUTE))), 0);
         }
         for text in texts {
             assert_eq!(allocations(|| assert!(store.load(text).is_none())), 0);
             assert_eq!(allocations(|| assert!(store.peek(text).is_none())), 0);
-            assert_eq!(
-                allocations(|| assert!(!store.touch(text) && !store.contains(text))),
-                0
-            );
+            assert_eq!(allocations(|| assert!(!store.touch(text) && !store.contains(text))), 0);
             assert_eq!(allocations(|| assert!(store.expires_in(text).is_none())), 0);
             assert_eq!(allocations(|| assert!(!store.destroy(text))), 0);
         }
@@ -185,10 +166,7 @@ fn changes_allocate_as_often_as_stated() {
     let mut session = store.load(&id).unwrap();
     assert_eq!(allocations(|| *session += 1), 1);
     assert_eq!(allocations(|| store.try_save(&mut session).unwrap()), 0);
-    assert_eq!(
-        allocations(|| store.update(&id, |value| *value += 1).unwrap()),
-        1
-    );
+    assert_eq!(allocations(|| store.update(&id, |value| *value += 1).unwrap()), 1);
     // The list of what ended.
     assert!(allocations(|| assert!(store.destroy(&id))) <= 1);
 }
@@ -218,20 +196,13 @@ const SLACK: i64 = 1024;
 
 #[test]
 fn memory_returns_to_where_it_was_after_clear() {
-    let store = SessionStore::<Vec<u8>>::builder()
-        .shards(2)
-        .build()
-        .unwrap();
+    let store = SessionStore::<Vec<u8>>::builder().shards(2).build().unwrap();
     let empty = HELD.get();
     for _ in 0..3 {
         (0..20_000).for_each(|_| drop(store.create_with(vec![0; 100])));
         assert!(HELD.get() - empty > 20_000 * 100);
         store.clear();
-        assert!(
-            HELD.get() - empty <= SLACK,
-            "{} bytes are left",
-            HELD.get() - empty
-        );
+        assert!(HELD.get() - empty <= SLACK, "{} bytes are left", HELD.get() - empty);
     }
 }
 
@@ -244,11 +215,7 @@ fn memory_returns_after_an_expiry_storm_and_a_purge() {
     let full = HELD.get() - empty;
     clock.advance(MINUTE);
     assert_eq!(store.purge_expired(), 50_000);
-    assert!(
-        HELD.get() - empty <= SLACK,
-        "{} of {full} bytes are left",
-        HELD.get() - empty
-    );
+    assert!(HELD.get() - empty <= SLACK, "{} of {full} bytes are left", HELD.get() - empty);
 }
 
 #[test]
@@ -269,11 +236,7 @@ fn memory_returns_after_an_expiry_storm_by_traffic_alone() {
         store.destroy(store.create().id());
     }
     assert_eq!(store.len(), 1);
-    assert!(
-        HELD.get() - empty <= full / 50,
-        "{} of {full} are left",
-        HELD.get() - empty
-    );
+    assert!(HELD.get() - empty <= full / 50, "{} of {full} are left", HELD.get() - empty);
 }
 
 /// Bytes for each stored session, at the most: its record of 32, and the buckets of 33 with their
@@ -302,8 +265,5 @@ fn churn_does_not_grow_the_store_beyond_what_it_holds() {
     // 4,000 live at a time, and the garbage.
     assert!(most <= 4_000 * 115 / 100, "{most} were stored");
     let held = HELD.get() - empty;
-    assert!(
-        held <= most as i64 * BYTES_PER_SESSION + SLACK,
-        "{held} bytes for {most}"
-    );
+    assert!(held <= most as i64 * BYTES_PER_SESSION + SLACK, "{held} bytes for {most}");
 }

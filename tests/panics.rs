@@ -37,9 +37,7 @@ fn catch<R>(user: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
 
 /// Asserts that something panicked, and as planned.
 fn planned<R>(user: impl FnOnce() -> R) {
-    let Err(payload) = catch(user) else {
-        panic!("it did not panic")
-    };
+    let Err(payload) = catch(user) else { panic!("it did not panic") };
     assert!(payload.is::<Planned>());
 }
 
@@ -72,20 +70,14 @@ struct Fragile {
 
 impl Fragile {
     fn new(number: u64) -> Self {
-        Self {
-            number,
-            fuse: Arc::default(),
-        }
+        Self { number, fuse: Arc::default() }
     }
 }
 
 impl Clone for Fragile {
     fn clone(&self) -> Self {
         self.fuse.check(&self.fuse.clone);
-        Self {
-            number: self.number,
-            fuse: Arc::clone(&self.fuse),
-        }
+        Self { number: self.number, fuse: Arc::clone(&self.fuse) }
     }
 }
 
@@ -107,10 +99,7 @@ impl Case {
     fn new() -> Self {
         let (clock, heard) = (ManualClock::new(), Arc::new(AtomicUsize::new(0)));
         let counter = Arc::clone(&heard);
-        let store = Store::builder()
-            .shards(2)
-            .max_sessions(MAX)
-            .idle_timeout(MINUTE);
+        let store = Store::builder().shards(2).max_sessions(MAX).idle_timeout(MINUTE);
         let store = store.clock(clock.clone()).on_end(move |end| {
             counter.fetch_add(1, Ordering::SeqCst);
             end.data.fuse.check(&end.data.fuse.listener);
@@ -120,12 +109,7 @@ impl Case {
         let fuse = Arc::clone(&first.fuse);
         clock.advance(Duration::from_secs(1));
         store.try_create_with_id("second", Fragile::new(2)).unwrap();
-        Self {
-            store,
-            clock,
-            fuse,
-            heard,
-        }
+        Self { store, clock, fuse, heard }
     }
 
     fn first(&self) -> Session<Fragile> {
@@ -150,11 +134,7 @@ impl Case {
             let mut session = store.try_create_with(Fragile::new(number)).unwrap();
             session.number += 1;
             assert!(store.save(&session));
-            assert!(
-                store
-                    .update(session.id(), |value| value.number += 1)
-                    .is_some()
-            );
+            assert!(store.update(session.id(), |value| value.number += 1).is_some());
             assert_eq!(store.load(session.id()).unwrap().number, number + 2);
             assert!(store.touch(session.id()) && store.rotate(&mut session));
             assert!(store.destroy(session.id()));
@@ -194,9 +174,7 @@ fn panic_in_clone_changes_nothing() {
             assert!(store.update("first", |value| value.number = 99).is_some())
         }),
         ("save", |store, _, session| assert!(store.save(&session))),
-        ("try_save", |store, _, mut session| {
-            store.try_save(&mut session).unwrap()
-        }),
+        ("try_save", |store, _, mut session| store.try_save(&mut session).unwrap()),
         ("deref_mut", |_, _, mut session| session.number = 99),
     ];
     for (name, operation) in operations {
@@ -255,11 +233,7 @@ impl Default for Unmade {
 
 #[test]
 fn panic_in_default_stores_nothing_and_takes_no_slot() {
-    let store = SessionStore::<Unmade>::builder()
-        .shards(2)
-        .max_sessions(1)
-        .build()
-        .unwrap();
+    let store = SessionStore::<Unmade>::builder().shards(2).max_sessions(1).build().unwrap();
     for _ in 0..3 {
         planned(|| store.create());
         planned(|| store.try_create());
@@ -293,27 +267,19 @@ const ENDS: &[(&str, Cause, Operation)] = &[
         clock.advance(Duration::from_secs(1));
         store.purge_expired();
     }),
-    (
-        "sweep by a load",
-        Cause::Expired,
-        |store, clock, session| {
-            drop(session);
-            clock.advance(MINUTE - Duration::from_secs(1));
-            for _ in 0..8 {
-                clock.advance(Duration::from_secs(4));
-                assert!(store.load("second").is_some() || clock.elapsed() > MINUTE);
-            }
-        },
-    ),
-    (
-        "create on a dead id",
-        Cause::Expired,
-        |store, clock, session| {
-            drop(session);
-            clock.advance(MINUTE);
-            store.try_create_with_id("first", Fragile::new(3)).unwrap();
-        },
-    ),
+    ("sweep by a load", Cause::Expired, |store, clock, session| {
+        drop(session);
+        clock.advance(MINUTE - Duration::from_secs(1));
+        for _ in 0..8 {
+            clock.advance(Duration::from_secs(4));
+            assert!(store.load("second").is_some() || clock.elapsed() > MINUTE);
+        }
+    }),
+    ("create on a dead id", Cause::Expired, |store, clock, session| {
+        drop(session);
+        clock.advance(MINUTE);
+        store.try_create_with_id("first", Fragile::new(3)).unwrap();
+    }),
     ("eviction", Cause::Evicted, |store, _, session| {
         drop(session);
         // So many that the sample has met it.
@@ -328,10 +294,7 @@ fn each_end_contains(listener: bool, drop: bool, panics: u64) {
         let session = case.first();
         case.fuse.listener.store(listener, Ordering::SeqCst);
         case.fuse.drop.store(drop, Ordering::SeqCst);
-        assert!(
-            catch(|| end(&case.store, &case.clock, session)).is_ok(),
-            "{name} let it out"
-        );
+        assert!(catch(|| end(&case.store, &case.clock, session)).is_ok(), "{name} let it out");
         let stats = case.store.stats();
         assert_eq!(stats.panics, panics, "{name}");
         let ended = match cause {
@@ -381,9 +344,7 @@ fn commit_is_complete_although_the_drop_of_the_old_value_panicked() {
             drop(session);
             // A handle of the same id that holds nothing of the old value.
             let elsewhere = Store::builder().build().unwrap();
-            let other = elsewhere
-                .try_create_with_id("first", Fragile::new(7))
-                .unwrap();
+            let other = elsewhere.try_create_with_id("first", Fragile::new(7)).unwrap();
             assert!(store.save(&other));
         }),
         ("try_save", |store, _, mut session| {
@@ -402,10 +363,7 @@ fn commit_is_complete_although_the_drop_of_the_old_value_panicked() {
             *session = Fragile::new(7);
         }
         case.fuse.drop.store(true, Ordering::SeqCst);
-        assert!(
-            catch(|| commit(&case.store, &case.clock, session)).is_ok(),
-            "{name} let it out"
-        );
+        assert!(catch(|| commit(&case.store, &case.clock, session)).is_ok(), "{name} let it out");
         assert_eq!(case.store.stats().panics, 1, "{name}");
         case.fuse.disarm();
         assert_eq!(case.first().number, 7, "{name}");
@@ -425,9 +383,7 @@ impl Drop for Worse {
 
 #[test]
 fn payload_that_panics_when_dropped_is_contained_too() {
-    let store = SessionStore::<u64>::builder()
-        .shards(2)
-        .on_end(|_| panic_any(Worse));
+    let store = SessionStore::<u64>::builder().shards(2).on_end(|_| panic_any(Worse));
     let store = store.build().unwrap();
     let session = store.create();
     assert!(catch(|| store.destroy(session.id())).unwrap());
@@ -439,15 +395,8 @@ fn payload_that_panics_when_dropped_is_contained_too() {
 
 #[test]
 fn many_panics_in_one_batch_end_every_session_of_it() {
-    let store = SessionStore::<u64>::builder()
-        .shards(2)
-        .on_end(|_| explode())
-        .build()
-        .unwrap();
+    let store = SessionStore::<u64>::builder().shards(2).on_end(|_| explode()).build().unwrap();
     (0..1_000).for_each(|n| drop(store.create_with(n)));
     store.clear();
-    assert_eq!(
-        (store.len(), store.stats().panics, store.stats().cleared),
-        (0, 1_000, 1_000)
-    );
+    assert_eq!((store.len(), store.stats().panics, store.stats().cleared), (0, 1_000, 1_000));
 }

@@ -28,9 +28,7 @@ fn one_foreign_id_is_handed_out_to_exactly_one_of_many() {
     for _ in 0..rounds(1_000) {
         let store = builder().build().unwrap();
         let theirs = store.clone();
-        let won = race(4, move |me| {
-            theirs.try_create_with_id("the one", me as u64).is_ok()
-        });
+        let won = race(4, move |me| theirs.try_create_with_id("the one", me as u64).is_ok());
         assert_eq!(won.iter().filter(|won| **won).count(), 1);
         let winner = won.iter().position(|won| *won).unwrap() as u64;
         assert_eq!(*store.load("the one").unwrap(), winner);
@@ -51,10 +49,7 @@ fn save_that_races_a_destroy_never_brings_the_session_back() {
         assert!(destroyed);
         assert!(!store.contains(&id) && store.is_empty());
         // A save that was stored came before the destroy, so its data is what ended.
-        assert_eq!(
-            heard.of(&id),
-            [(Cause::Destroyed, if saved { 2 } else { 1 })]
-        );
+        assert_eq!(heard.of(&id), [(Cause::Destroyed, if saved { 2 } else { 1 })]);
     }
 }
 
@@ -71,10 +66,7 @@ fn update_that_races_a_destroy_never_brings_the_session_back() {
         );
         assert!(destroyed);
         assert!(!store.contains(&id) && store.is_empty());
-        assert_eq!(
-            heard.of(&id),
-            [(Cause::Destroyed, if updated { 2 } else { 1 })]
-        );
+        assert_eq!(heard.of(&id), [(Cause::Destroyed, if updated { 2 } else { 1 })]);
     }
 }
 
@@ -182,11 +174,7 @@ fn touched_session_is_not_swept_and_a_swept_one_is_not_touched() {
         assert_eq!(store.contains(&id), touched);
         store.purge_expired();
         assert_eq!(store.len(), usize::from(touched));
-        let ends = if touched {
-            vec![]
-        } else {
-            vec![(Cause::Expired, 1)]
-        };
+        let ends = if touched { vec![] } else { vec![(Cause::Expired, 1)] };
         assert_eq!(heard.of(&id), ends);
     }
 }
@@ -195,11 +183,7 @@ fn touched_session_is_not_swept_and_a_swept_one_is_not_touched() {
 fn destroy_is_final_against_touches_and_loads() {
     for _ in 0..rounds(2_000) {
         let clock = ManualClock::new();
-        let store = builder()
-            .idle_timeout(MINUTE)
-            .clock(clock.clone())
-            .build()
-            .unwrap();
+        let store = builder().idle_timeout(MINUTE).clock(clock.clone()).build().unwrap();
         let id = *store.create_with(1).id();
         // Each touch moves the deadline, so each writes the word that the destroy writes.
         let (ours, theirs) = (store.clone(), store.clone());
@@ -226,11 +210,7 @@ fn destroy_is_final_against_touches_and_loads() {
 fn session_once_seen_expired_is_seen_by_nobody_again() {
     for _ in 0..rounds(1_000) {
         let clock = ManualClock::new();
-        let store = builder()
-            .idle_timeout(MINUTE)
-            .clock(clock.clone())
-            .build()
-            .unwrap();
+        let store = builder().idle_timeout(MINUTE).clock(clock.clone()).build().unwrap();
         let id = *store.create_with(1).id();
         let dead = Arc::new(AtomicBool::new(false));
         race(4, move |me| {
@@ -293,20 +273,13 @@ fn lifetime_that_is_asked_during_a_destroy_is_whole_or_none() {
     for _ in 0..rounds(3_000) {
         let clock = ManualClock::new();
         let ttl = Duration::from_secs(60);
-        let store = SessionStore::<u64>::builder()
-            .ttl(ttl)
-            .clock(clock)
-            .build()
-            .unwrap();
+        let store = SessionStore::<u64>::builder().ttl(ttl).clock(clock).build().unwrap();
         let id = *store.create().id();
         let (ours, theirs) = (store.clone(), store);
         let (_, seen) = race2(
             move || ours.destroy(&id),
             move || (0..8).map(|_| theirs.expires_in(&id)).collect::<Vec<_>>(),
         );
-        assert!(
-            seen.iter().all(|left| left.is_none_or(|left| left == ttl)),
-            "{seen:?}"
-        );
+        assert!(seen.iter().all(|left| left.is_none_or(|left| left == ttl)), "{seen:?}");
     }
 }

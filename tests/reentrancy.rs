@@ -55,9 +55,7 @@ impl Value {
 impl Clone for Value {
     fn clone(&self) -> Self {
         self.fire(Hook::Clone);
-        Self {
-            trap: self.trap.clone(),
-        }
+        Self { trap: self.trap.clone() }
     }
 }
 
@@ -73,64 +71,38 @@ fn ignore<R>(_: R) {}
 /// Every operation of the store, on a session that may be the hook's own.
 const OPERATIONS: &[(&str, Operation)] = &[
     ("create", |store, _| ignore(store.create())),
-    ("create_with", |store, _| {
-        ignore(store.create_with(Value::default()))
-    }),
-    ("create_with_id", |store, _| {
-        ignore(store.create_with_id(String::from("victim")))
-    }),
+    ("create_with", |store, _| ignore(store.create_with(Value::default()))),
+    ("create_with_id", |store, _| ignore(store.create_with_id(String::from("victim")))),
     ("try_create", |store, _| ignore(store.try_create())),
-    ("try_create_with", |store, _| {
-        ignore(store.try_create_with(Value::default()))
-    }),
+    ("try_create_with", |store, _| ignore(store.try_create_with(Value::default()))),
     ("try_create_with_id", |store, session| {
         ignore(store.try_create_with_id(session.id(), Value::default()));
     }),
     ("load", |store, session| ignore(store.load(session.id()))),
     ("peek", |store, session| ignore(store.peek(session.id()))),
-    ("contains", |store, session| {
-        ignore(store.contains(session.id()))
-    }),
-    ("destroy", |store, session| {
-        ignore(store.destroy(session.id()))
-    }),
+    ("contains", |store, session| ignore(store.contains(session.id()))),
+    ("destroy", |store, session| ignore(store.destroy(session.id()))),
     ("save", |store, session| ignore(store.save(session))),
     ("save a change", |store, session| {
         session.trap = None;
         store.save(session);
     }),
     ("try_save", |store, session| ignore(store.try_save(session))),
-    ("update", |store, session| {
-        ignore(store.update(session.id(), |value| value.trap = None))
-    }),
+    ("update", |store, session| ignore(store.update(session.id(), |value| value.trap = None))),
     ("touch", |store, session| ignore(store.touch(session.id()))),
-    ("expires_in", |store, session| {
-        ignore(store.expires_in(session.id()))
-    }),
-    ("set_expiry", |store, session| {
-        ignore(store.set_expiry(session.id(), Duration::ZERO))
-    }),
-    ("set_expiry never", |store, session| {
-        ignore(store.set_expiry(session.id(), Expiry::Never))
-    }),
+    ("expires_in", |store, session| ignore(store.expires_in(session.id()))),
+    ("set_expiry", |store, session| ignore(store.set_expiry(session.id(), Duration::ZERO))),
+    ("set_expiry never", |store, session| ignore(store.set_expiry(session.id(), Expiry::Never))),
     ("rotate", |store, session| ignore(store.rotate(session))),
-    ("try_rotate", |store, session| {
-        ignore(store.try_rotate(session))
-    }),
-    ("for_each", |store, _| {
-        store.for_each(|_, value| value.fire(Hook::Closure))
-    }),
-    ("retain all", |store, _| {
-        assert_eq!(store.retain(|_, _| true), 0)
-    }),
+    ("try_rotate", |store, session| ignore(store.try_rotate(session))),
+    ("for_each", |store, _| store.for_each(|_, value| value.fire(Hook::Closure))),
+    ("retain all", |store, _| assert_eq!(store.retain(|_, _| true), 0)),
     ("retain none", |store, _| ignore(store.retain(|_, _| false))),
     ("clear", |store, _| store.clear()),
     ("purge_expired", |store, _| ignore(store.purge_expired())),
     ("len", |store, _| ignore((store.len(), store.is_empty()))),
     ("stats", |store, _| ignore(store.stats())),
-    ("clone and debug", |store, session| {
-        drop(format!("{:?} {session:?}", store.clone()))
-    }),
+    ("clone and debug", |store, session| drop(format!("{:?} {session:?}", store.clone()))),
 ];
 
 /// Lets the handle go, so that the store's reference to the value is the last.
@@ -141,9 +113,7 @@ fn id_of(session: Session<Value>) -> SessionId {
 
 /// What makes a session end or its value go, so that listeners and `Drop` run.
 const ENDS: &[(&str, Trigger)] = &[
-    ("destroy", |store, _, victim| {
-        assert!(store.destroy(&id_of(victim)))
-    }),
+    ("destroy", |store, _, victim| assert!(store.destroy(&id_of(victim)))),
     ("retain", |store, _, victim| {
         let id = id_of(victim);
         assert!(store.retain(|seen, _| *seen != id) >= 1);
@@ -179,56 +149,32 @@ const ENDS: &[(&str, Trigger)] = &[
 
 /// What else runs hooks, each named by the hook it runs.
 const OTHERS: &[(&str, Hook, Trigger)] = &[
-    (
-        "listener of rotate",
-        Hook::Listener,
-        |store, _, mut victim| {
-            assert!(store.rotate(&mut victim));
-        },
-    ),
-    (
-        "drop of what save replaced",
-        Hook::Drop,
-        |store, _, victim| {
-            drop(victim);
-            assert!(store.save(&elsewhere("victim")));
-        },
-    ),
-    (
-        "drop of what update replaced",
-        Hook::Drop,
-        |store, _, victim| {
-            drop(victim);
-            assert!(store.update("victim", |value| value.trap = None).is_some());
-        },
-    ),
-    (
-        "drop in the update closure",
-        Hook::Drop,
-        |store, _, victim| {
-            drop(victim);
-            store.update("victim", |value| *value = Value::default());
-        },
-    ),
+    ("listener of rotate", Hook::Listener, |store, _, mut victim| {
+        assert!(store.rotate(&mut victim));
+    }),
+    ("drop of what save replaced", Hook::Drop, |store, _, victim| {
+        drop(victim);
+        assert!(store.save(&elsewhere("victim")));
+    }),
+    ("drop of what update replaced", Hook::Drop, |store, _, victim| {
+        drop(victim);
+        assert!(store.update("victim", |value| value.trap = None).is_some());
+    }),
+    ("drop in the update closure", Hook::Drop, |store, _, victim| {
+        drop(victim);
+        store.update("victim", |value| *value = Value::default());
+    }),
     ("drop of the last handle", Hook::Drop, |store, _, victim| {
         store.destroy("victim");
         drop(victim);
     }),
     ("drop of a refused value", Hook::Drop, |store, _, victim| {
-        let refused = Value {
-            trap: victim.trap.clone(),
-        };
+        let refused = Value { trap: victim.trap.clone() };
         assert!(store.try_create_with_id("victim", refused).is_err());
     }),
-    ("clone in save", Hook::Clone, |store, _, victim| {
-        ignore(store.save(&victim))
-    }),
-    ("clone in try_save", Hook::Clone, |store, _, mut victim| {
-        ignore(store.try_save(&mut victim))
-    }),
-    ("clone in update", Hook::Clone, |store, _, _| {
-        ignore(store.update("victim", |_| ()))
-    }),
+    ("clone in save", Hook::Clone, |store, _, victim| ignore(store.save(&victim))),
+    ("clone in try_save", Hook::Clone, |store, _, mut victim| ignore(store.try_save(&mut victim))),
+    ("clone in update", Hook::Clone, |store, _, _| ignore(store.update("victim", |_| ()))),
     ("clone in deref_mut", Hook::Clone, |_, _, mut victim| {
         drop(std::mem::take(&mut *victim));
     }),
@@ -238,50 +184,32 @@ const OTHERS: &[(&str, Hook, Trigger)] = &[
     ("closure of for_each", Hook::Closure, |store, _, _| {
         store.for_each(|_, value| value.fire(Hook::Closure));
     }),
-    (
-        "closure of retain, which keeps",
-        Hook::Closure,
-        |store, _, _| {
-            store.retain(|_, value| {
-                value.fire(Hook::Closure);
-                true
-            });
-        },
-    ),
-    (
-        "closure of retain, which ends",
-        Hook::Closure,
-        |store, _, _| {
-            store.retain(|_, value| {
-                value.fire(Hook::Closure);
-                false
-            });
-        },
-    ),
+    ("closure of retain, which keeps", Hook::Closure, |store, _, _| {
+        store.retain(|_, value| {
+            value.fire(Hook::Closure);
+            true
+        });
+    }),
+    ("closure of retain, which ends", Hook::Closure, |store, _, _| {
+        store.retain(|_, value| {
+            value.fire(Hook::Closure);
+            false
+        });
+    }),
 ];
 
 fn hooks() -> Vec<(String, Hook, Trigger)> {
     let ends = ENDS.iter().flat_map(|(name, trigger)| {
         let listener = (format!("listener of {name}"), Hook::Listener, *trigger);
-        [
-            listener,
-            (format!("drop after {name}"), Hook::Drop, *trigger),
-        ]
+        [listener, (format!("drop after {name}"), Hook::Drop, *trigger)]
     });
-    let others = OTHERS
-        .iter()
-        .map(|(name, hook, trigger)| ((*name).to_owned(), *hook, *trigger));
+    let others = OTHERS.iter().map(|(name, hook, trigger)| ((*name).to_owned(), *hook, *trigger));
     ends.chain(others).collect()
 }
 
 fn new_store(clock: &ManualClock) -> Store {
-    let store = Store::builder()
-        .shards(2)
-        .max_sessions(4)
-        .idle_timeout(MINUTE);
-    let store = store
-        .clock(clock.clone())
-        .on_end(|end| end.data.fire(Hook::Listener));
+    let store = Store::builder().shards(2).max_sessions(4).idle_timeout(MINUTE);
+    let store = store.clock(clock.clone()).on_end(|end| end.data.fire(Hook::Listener));
     store.build().unwrap()
 }
 
@@ -299,22 +227,13 @@ fn run_pair(hook: Hook, trigger: Trigger, operation: Operation) -> Result<(), &'
     let ran = Arc::new(AtomicBool::new(false));
     let (inside, flag) = (store.clone(), Arc::clone(&ran));
     let action = move || {
-        handles
-            .iter_mut()
-            .for_each(|session| operation(&inside, session));
+        handles.iter_mut().for_each(|session| operation(&inside, session));
         flag.store(true, Ordering::SeqCst);
     };
-    let trap = Arc::new(Trap {
-        hook,
-        action: Mutex::new(Some(Box::new(action))),
-    });
-    let victim = store
-        .try_create_with_id("victim", Value { trap: Some(trap) })
-        .unwrap();
+    let trap = Arc::new(Trap { hook, action: Mutex::new(Some(Box::new(action))) });
+    let victim = store.try_create_with_id("victim", Value { trap: Some(trap) }).unwrap();
     clock.advance(Duration::from_secs(1));
-    store
-        .try_create_with_id("bystander", Value::default())
-        .unwrap();
+    store.try_create_with_id("bystander", Value::default()).unwrap();
     trigger(&store, &clock, victim);
     if !ran.load(Ordering::SeqCst) {
         return Err("the hook never ran, or its operation panicked");
@@ -328,11 +247,7 @@ fn run_pair(hook: Hook, trigger: Trigger, operation: Operation) -> Result<(), &'
     }
     let mut count = 0;
     store.for_each(|_, _| count += 1);
-    if count == store.len() && store.stats().panics == 0 {
-        Ok(())
-    } else {
-        Err("miscounted")
-    }
+    if count == store.len() && store.stats().panics == 0 { Ok(()) } else { Err("miscounted") }
 }
 
 /// Runs something on a thread of its own and says so if it does not return in time.
@@ -397,13 +312,8 @@ struct Phoenix(Arc<SessionStore<Phoenix>>, Arc<AtomicUsize>);
 impl Drop for Phoenix {
     fn drop(&mut self) {
         let left = |left: usize| left.checked_sub(1);
-        if self
-            .1
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
-            .is_ok()
-        {
-            self.0
-                .create_with(Phoenix(Arc::clone(&self.0), Arc::clone(&self.1)));
+        if self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
+            self.0.create_with(Phoenix(Arc::clone(&self.0), Arc::clone(&self.1)));
         }
     }
 }

@@ -8,10 +8,7 @@ const TTL: Duration = Duration::from_secs(100);
 const IDLE: Duration = Duration::from_secs(30);
 
 fn store(clock: &ManualClock) -> SessionStore<Vec<u32>> {
-    let builder = SessionStore::builder()
-        .ttl(TTL)
-        .idle_timeout(IDLE)
-        .shards(4);
+    let builder = SessionStore::builder().ttl(TTL).idle_timeout(IDLE).shards(4);
     builder.clock(clock.clone()).build().unwrap()
 }
 
@@ -44,15 +41,8 @@ fn handles_of_the_old_id_are_of_an_ended_session() {
     assert_eq!(store.try_save(&mut stale), Err(SaveError::Gone));
     let id = *stale.id();
     assert!(!store.rotate(&mut stale));
-    assert!(matches!(
-        store.try_rotate(&mut stale),
-        Err(RotateError::Gone)
-    ));
-    assert_eq!(
-        *stale.id(),
-        id,
-        "a failed rotation leaves the handle as it was"
-    );
+    assert!(matches!(store.try_rotate(&mut stale), Err(RotateError::Gone)));
+    assert_eq!(*stale.id(), id, "a failed rotation leaves the handle as it was");
     assert_eq!(stale.to_vec(), [1]);
     assert!(store.load(s.id()).unwrap().is_empty());
     assert_eq!(store.len(), 1);
@@ -118,10 +108,7 @@ fn rotation_counts_as_activity_and_keeps_the_absolute_limit() {
     for at in [20, 40, 60, 80] {
         clock.advance(Duration::from_secs(20));
         assert!(store.rotate(&mut s));
-        assert_eq!(
-            store.expires_in(s.id()),
-            Some(IDLE.min(TTL - Duration::from_secs(at)))
-        );
+        assert_eq!(store.expires_in(s.id()), Some(IDLE.min(TTL - Duration::from_secs(at))));
     }
     clock.advance(Duration::from_secs(20));
     assert!(!store.rotate(&mut s) && !store.contains(s.id()));
@@ -148,9 +135,7 @@ fn session_under_a_callers_id_is_rotated_away_from_it() {
     assert!(store.rotate(&mut s));
     assert!(!store.contains("fixed by an attacker"));
     assert!(store.contains(s.id()));
-    let newcomer = store
-        .try_create_with_id("fixed by an attacker", vec![1])
-        .unwrap();
+    let newcomer = store.try_create_with_id("fixed by an attacker", vec![1]).unwrap();
     assert_ne!(newcomer.id(), s.id());
     assert_eq!(store.len(), 2);
 }

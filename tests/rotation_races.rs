@@ -96,21 +96,12 @@ fn of_rotate_and_destroy_of_the_old_id_exactly_one_wins() {
         let mut session = store.create_with(7);
         let old = *session.id();
         let (ours, theirs) = (store.clone(), store.clone());
-        let (rotated, destroyed) = race2(
-            move || ours.rotate(&mut session),
-            move || theirs.destroy(&old),
-        );
+        let (rotated, destroyed) =
+            race2(move || ours.rotate(&mut session), move || theirs.destroy(&old));
         assert_ne!(rotated, destroyed);
         assert!(!store.contains(&old));
-        assert_eq!(
-            (store.len(), live_ids(&store).len()),
-            (rotated.into(), rotated.into())
-        );
-        let cause = if rotated {
-            Cause::Rotated
-        } else {
-            Cause::Destroyed
-        };
+        assert_eq!((store.len(), live_ids(&store).len()), (rotated.into(), rotated.into()));
+        let cause = if rotated { Cause::Rotated } else { Cause::Destroyed };
         assert_eq!(heard.of(&old), [(cause, 7)]);
     }
 }
@@ -130,10 +121,7 @@ fn save_under_the_old_id_is_carried_over_or_refused() {
             },
             move || theirs.save(&saving),
         );
-        assert_eq!(
-            store.load(&new).map(|session| *session),
-            Some(if saved { 2 } else { 1 })
-        );
+        assert_eq!(store.load(&new).map(|session| *session), Some(if saved { 2 } else { 1 }));
         assert_eq!(live_ids(&store), [new]);
     }
 }
@@ -164,9 +152,7 @@ fn updates_of_a_session_that_is_rotated_all_the_time_are_never_lost() {
             stop.store(true, Ordering::SeqCst);
         },
     );
-    let [id] = live_ids(&store)[..] else {
-        panic!("one session")
-    };
+    let [id] = live_ids(&store)[..] else { panic!("one session") };
     assert_eq!(*store.load(&id).unwrap(), wanted);
     assert_eq!(store.len(), 1);
 }

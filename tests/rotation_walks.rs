@@ -57,11 +57,7 @@ fn session_does_not_escape_a_retain_by_rotating() {
                 false
             });
             rotator.finish();
-            assert_eq!(
-                (removed as u64, store.len()),
-                (sessions, 0),
-                "{shards} shards"
-            );
+            assert_eq!((removed as u64, store.len()), (sessions, 0), "{shards} shards");
         }
     }
 }
@@ -82,10 +78,7 @@ fn walk_shows_a_session_that_rotates_meanwhile() {
                 }
             });
             rotator.finish();
-            assert!(
-                seen.iter().all(|seen| *seen),
-                "{shards} shards, {sessions} sessions"
-            );
+            assert!(seen.iter().all(|seen| *seen), "{shards} shards, {sessions} sessions");
         }
     }
 }

@@ -15,20 +15,14 @@ struct Shown(Arc<Mutex<Vec<String>>>);
 
 impl Shown {
     fn debug(&self, what: &dyn Debug) {
-        self.0
-            .lock()
-            .unwrap()
-            .extend([format!("{what:?}"), format!("{what:#?}")]);
+        self.0.lock().unwrap().extend([format!("{what:?}"), format!("{what:#?}")]);
     }
 
     fn error(&self, error: &dyn Error) {
         self.debug(&error);
         let mut next = Some(error);
         while let Some(error) = next {
-            self.0
-                .lock()
-                .unwrap()
-                .extend([error.to_string(), format!("{error:#?}")]);
+            self.0.lock().unwrap().extend([error.to_string(), format!("{error:#?}")]);
             next = error.source();
         }
     }
@@ -60,16 +54,10 @@ fn show_everything(shown: &Shown, foreign: &str, name: &str, value: &str) -> Vec
     assert!(store.save(&s));
     let mut tokens = vec![s.id().to_token().to_string()];
     show_handle(shown, &store, &s);
-    let rejected = store
-        .try_create_with(s.clone().iter().collect())
-        .unwrap_err();
+    let rejected = store.try_create_with(s.clone().iter().collect()).unwrap_err();
     shown.error(&rejected);
     shown.error(&rejected.error);
-    shown.error(
-        &store
-            .try_create_with_id(s.id(), Attributes::new())
-            .unwrap_err(),
-    );
+    shown.error(&store.try_create_with_id(s.id(), Attributes::new()).unwrap_err());
     store.update(s.id(), |_| ());
     s.set(name, value);
     shown.error(&store.try_save(&mut s).unwrap_err());
@@ -121,9 +109,7 @@ fn typed_data_needs_no_debug_and_is_never_shown() {
     }
     let shown = Shown::default();
     let ends = shown.clone();
-    let builder = SessionStore::<Secret>::builder()
-        .max_sessions(1)
-        .on_full(OnFull::Refuse);
+    let builder = SessionStore::<Secret>::builder().max_sessions(1).on_full(OnFull::Refuse);
     let store = builder.on_end(move |end| ends.debug(&end)).build().unwrap();
     let mut s = store.create_with(Secret);
     shown.debug(&s);
@@ -141,8 +127,5 @@ fn different_sessions_can_be_told_apart_in_a_log() {
     let store = SessionStore::new(60);
     let (a, b) = (store.create(), store.create());
     assert_ne!(format!("{a:?}"), format!("{b:?}"));
-    assert_eq!(
-        format!("{a:?}"),
-        format!("{:?}", store.load(a.id()).unwrap())
-    );
+    assert_eq!(format!("{a:?}"), format!("{:?}", store.load(a.id()).unwrap()));
 }

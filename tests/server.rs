@@ -17,14 +17,8 @@ use serde_json::Value;
 fn server_prints_three_curl_lines_for_its_address() {
     let mut server = Server::start(&[]);
     let url = format!("http://{}/", server.address);
-    let lines: Vec<String> = (&mut server.stdout)
-        .lines()
-        .take(6)
-        .map(Result::unwrap)
-        .collect();
-    let tries = lines
-        .iter()
-        .filter(|line| line.contains(" curl ") && line.contains(&url));
+    let lines: Vec<String> = (&mut server.stdout).lines().take(6).map(Result::unwrap).collect();
+    let tries = lines.iter().filter(|line| line.contains(" curl ") && line.contains(&url));
     assert_eq!(tries.count(), 3, "{lines:?}");
 }
 
@@ -61,17 +55,9 @@ fn sign_in_gives_a_new_id_and_kills_the_old_one() {
     assert_eq!(browser.sign_in("ada").json()["user"], "ada");
     assert_ne!(browser.cookie, thief.cookie);
     assert_eq!(thief.user(), Value::Null);
-    assert_eq!(
-        thief.get("/").json()["visits"],
-        1,
-        "not the session that was signed in"
-    );
+    assert_eq!(thief.get("/").json()["visits"], 1, "not the session that was signed in");
     assert_eq!(browser.user(), "ada");
-    assert_eq!(
-        browser.get("/").json()["visits"],
-        2,
-        "the same session under another id"
-    );
+    assert_eq!(browser.get("/").json()["visits"], 2, "the same session under another id");
     assert_eq!(server.count("rotated"), 1);
 }
 
@@ -85,17 +71,11 @@ fn id_that_the_server_never_gave_is_not_adopted() {
         |browser| browser.sign_in("ada"),
     ];
     for send in send {
-        let mut browser = Browser {
-            cookie: planted.clone(),
-            ..server.browser()
-        };
+        let mut browser = Browser { cookie: planted.clone(), ..server.browser() };
         assert_eq!(send(&mut browser).status, 200);
         assert_ne!(browser.cookie, planted);
     }
-    let mut attacker = Browser {
-        cookie: planted,
-        ..server.browser()
-    };
+    let mut attacker = Browser { cookie: planted, ..server.browser() };
     assert_eq!(attacker.user(), Value::Null);
 }
 
@@ -104,10 +84,7 @@ fn cart_is_kept_across_requests_and_sign_in() {
     let server = Server::start(&[]);
     let mut browser = server.browser();
     browser.add("umbrella");
-    assert_eq!(
-        browser.add("coat").json()["items"],
-        Value::from(vec!["umbrella", "coat"])
-    );
+    assert_eq!(browser.add("coat").json()["items"], Value::from(vec!["umbrella", "coat"]));
     assert_eq!(browser.sign_in("ada").json()["items"], 2);
     browser.add("hat");
     browser.sign_in("ada");
@@ -157,10 +134,7 @@ fn visitors_beyond_the_bound_take_the_place_of_others() {
     for _ in 0..5 {
         assert_eq!(server.browser().get("/").status, 200);
     }
-    assert_eq!(
-        ["created", "evicted", "live"].map(|counter| server.count(counter)),
-        [5, 3, 2]
-    );
+    assert_eq!(["created", "evicted", "live"].map(|counter| server.count(counter)), [5, 3, 2]);
 }
 
 #[test]
@@ -245,19 +219,13 @@ fn request_as(browser: &Browser, turn: u32, ended: bool) {
     };
     if ended {
         assert!(fresh, "the session is back in request {turn}");
-        assert!(
-            turn % 3 == 0 || sender.cookie != browser.cookie,
-            "its id is back"
-        );
+        assert!(turn % 3 == 0 || sender.cookie != browser.cookie, "its id is back");
     }
 }
 
 fn refusal(flags: &[&str]) -> String {
     let mut command = server();
-    command
-        .args(flags)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(flags).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut printed = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -267,15 +235,9 @@ fn refusal(flags: &[&str]) -> String {
         child.kill().unwrap();
     }
     let Output { status, stderr, .. } = child.wait_with_output().unwrap();
-    assert!(
-        printed.is_empty() && !status.success(),
-        "{flags:?}: {printed}"
-    );
+    assert!(printed.is_empty() && !status.success(), "{flags:?}: {printed}");
     let sentence = String::from_utf8(stderr).unwrap();
-    assert!(
-        sentence.starts_with("server: ") && sentence.ends_with(".\n"),
-        "{sentence:?}"
-    );
+    assert!(sentence.starts_with("server: ") && sentence.ends_with(".\n"), "{sentence:?}");
     assert_eq!(sentence.lines().count(), 1, "{sentence:?}");
     sentence
 }
@@ -285,10 +247,7 @@ fn taken_port_is_one_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let sentence = refusal(&["--port", &port]);
-    assert!(
-        sentence.contains(&port) && sentence.contains("--port"),
-        "{sentence}"
-    );
+    assert!(sentence.contains(&port) && sentence.contains("--port"), "{sentence}");
 }
 
 #[test]
@@ -329,13 +288,7 @@ fn ctrl_c_ends_the_server_even_if_a_connection_is_open() {
     // Once it answers it also listens for the signal.
     (0..3).for_each(|_| drop(server.browser().get("/me")));
     let interrupt = format!("kill -INT {}", server.child.id());
-    assert!(
-        Command::new("sh")
-            .args(["-c", &interrupt])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
     let mut rest = String::new();
     // Ends when the server does: it holds the other end.
     server.stdout.read_to_string(&mut rest).unwrap();

@@ -34,12 +34,8 @@ fn runner(cases: u32) -> TestRunner {
 }
 
 fn configs() -> impl Strategy<Value = Config> {
-    let bound = prop_oneof![
-        Just(Bound::None),
-        Just(Bound::One),
-        Just(Bound::Eight),
-        Just(Bound::Forty),
-    ];
+    let bound =
+        prop_oneof![Just(Bound::None), Just(Bound::One), Just(Bound::Eight), Just(Bound::Forty),];
     let lifetimes = prop_oneof![
         Just(Lifetimes::None),
         Just(Lifetimes::Idle),
@@ -47,22 +43,15 @@ fn configs() -> impl Strategy<Value = Config> {
         Just(Lifetimes::Both),
         Just(Lifetimes::Same),
     ];
-    (
-        any::<bool>(),
-        bound,
-        lifetimes,
-        any::<bool>(),
-        any::<bool>(),
+    (any::<bool>(), bound, lifetimes, any::<bool>(), any::<bool>()).prop_map(
+        |(many_shards, bound, lifetimes, small_budget, refuse)| Config {
+            many_shards,
+            bound,
+            lifetimes,
+            small_budget,
+            refuse,
+        },
     )
-        .prop_map(
-            |(many_shards, bound, lifetimes, small_budget, refuse)| Config {
-                many_shards,
-                bound,
-                lifetimes,
-                small_budget,
-                refuse,
-            },
-        )
 }
 
 /// Mostly the newest few, so that operations meet on one session.
@@ -204,50 +193,14 @@ fn model_notices_whatever_is_done_behind_its_back() {
     let never = cloakroom::Expiry::Never;
     let blank = |data: &mut Data| *data = Data::default();
     for (meddling, verdict) in [
-        (
-            "destroy",
-            meddle(&create, |store, id| store.destroy(id), Op::Load(NEWEST)),
-        ),
-        (
-            "create",
-            meddle(&create, |store, _| store.create(), Op::ForEach),
-        ),
-        (
-            "clear",
-            meddle(&create, |store, _| store.clear(), Op::Peek(NEWEST)),
-        ),
-        (
-            "touch",
-            meddle(&aged, |store, id| store.touch(id), Op::ExpiresIn(NEWEST)),
-        ),
-        (
-            "load",
-            meddle(&aged, |store, id| store.load(id), Op::Contains(NEWEST)),
-        ),
-        (
-            "update",
-            meddle(
-                &create,
-                |store, id| store.update(id, blank),
-                Op::Peek(NEWEST),
-            ),
-        ),
-        (
-            "conflict",
-            meddle(
-                &changed,
-                |store, id| store.update(id, |_| ()),
-                Op::TrySave(0),
-            ),
-        ),
-        (
-            "expiry",
-            meddle(
-                &create,
-                |store, id| store.set_expiry(id, never),
-                Op::ExpiresIn(NEWEST),
-            ),
-        ),
+        ("destroy", meddle(&create, |store, id| store.destroy(id), Op::Load(NEWEST))),
+        ("create", meddle(&create, |store, _| store.create(), Op::ForEach)),
+        ("clear", meddle(&create, |store, _| store.clear(), Op::Peek(NEWEST))),
+        ("touch", meddle(&aged, |store, id| store.touch(id), Op::ExpiresIn(NEWEST))),
+        ("load", meddle(&aged, |store, id| store.load(id), Op::Contains(NEWEST))),
+        ("update", meddle(&create, |store, id| store.update(id, blank), Op::Peek(NEWEST))),
+        ("conflict", meddle(&changed, |store, id| store.update(id, |_| ()), Op::TrySave(0))),
+        ("expiry", meddle(&create, |store, id| store.set_expiry(id, never), Op::ExpiresIn(NEWEST))),
     ] {
         assert!(verdict.is_err(), "nobody noticed: {meddling}");
     }
@@ -266,9 +219,7 @@ fn failing_case_shrinks_to_the_operations_that_matter() {
         }
         Ok(())
     });
-    let Err(TestError::Fail(_, (_, ops))) = verdict else {
-        panic!("the fault was not found")
-    };
+    let Err(TestError::Fail(_, (_, ops))) = verdict else { panic!("the fault was not found") };
     // Of some hundred; one or two that no longer matter may be left.
     assert!(ops.len() <= 10, "not shrunk: {ops:?}");
 }
@@ -277,29 +228,16 @@ fn failing_case_shrinks_to_the_operations_that_matter() {
 fn replay(config: Config, ops: &[Op]) {
     let mut run = Run::new(config);
     for op in ops {
-        run.step(*op)
-            .unwrap_or_else(|difference| panic!("{op:?}: {difference}"));
+        run.step(*op).unwrap_or_else(|difference| panic!("{op:?}: {difference}"));
     }
-    run.validate()
-        .unwrap_or_else(|difference| panic!("{difference}"));
+    run.validate().unwrap_or_else(|difference| panic!("{difference}"));
 }
 
 #[test]
 fn taken_id_evicts_nobody_from_a_full_store() {
     for refuse in [false, true] {
-        let config = Config {
-            bound: Bound::One,
-            refuse,
-            ..PLAIN
-        };
-        replay(
-            config,
-            &[
-                Op::CreateWithId(3),
-                Op::TryCreateWithId(NEWEST),
-                Op::Load(NEWEST),
-            ],
-        );
+        let config = Config { bound: Bound::One, refuse, ..PLAIN };
+        replay(config, &[Op::CreateWithId(3), Op::TryCreateWithId(NEWEST), Op::Load(NEWEST)]);
     }
 }
 
@@ -307,19 +245,13 @@ fn taken_id_evicts_nobody_from_a_full_store() {
 fn reads_alone_remove_what_has_expired() {
     for lifetimes in [Lifetimes::Idle, Lifetimes::Ttl, Lifetimes::Both] {
         for (many_shards, small_budget) in [(false, false), (false, true), (true, true)] {
-            let config = Config {
-                many_shards,
-                small_budget,
-                lifetimes,
-                ..PLAIN
-            };
+            let config = Config { many_shards, small_budget, lifetimes, ..PLAIN };
             let mut run = Run::new(config);
             let read = [Op::Advance(Span::Seconds(1)), Op::Contains(NEWEST)];
             let ops = [Op::CreateMany(200), Op::Advance(Span::Century)];
             // Many more reads than there are buckets.
             for op in ops.into_iter().chain(read.into_iter().cycle().take(5_000)) {
-                run.step(op)
-                    .unwrap_or_else(|difference| panic!("{difference}"));
+                run.step(op).unwrap_or_else(|difference| panic!("{difference}"));
                 if run.store().is_empty() {
                     break;
                 }
@@ -331,8 +263,5 @@ fn reads_alone_remove_what_has_expired() {
 
 #[test]
 fn own_save_is_no_conflict() {
-    replay(
-        PLAIN,
-        &[Op::Create, Op::Save(0), Op::Mutate(0), Op::TrySave(0)],
-    );
+    replay(PLAIN, &[Op::Create, Op::Save(0), Op::Mutate(0), Op::TrySave(0)]);
 }

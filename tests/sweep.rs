@@ -53,27 +53,17 @@ fn each_operation_drives_the_sweep() {
     type Operate = fn(&SessionStore<u64>, &mut Session<u64>);
     let operations: [(&str, Operate); 12] = [
         ("load", |store, s| assert!(store.load(s.id()).is_some())),
-        ("a miss", |store, _| {
-            assert!(store.load(&unknown()).is_none())
-        }),
+        ("a miss", |store, _| assert!(store.load(&unknown()).is_none())),
         ("peek", |store, s| assert!(store.peek(s.id()).is_some())),
         ("contains", |store, s| assert!(store.contains(s.id()))),
         ("touch", |store, s| assert!(store.touch(s.id()))),
-        ("expires_in", |store, s| {
-            assert!(store.expires_in(s.id()).is_some())
-        }),
+        ("expires_in", |store, s| assert!(store.expires_in(s.id()).is_some())),
         ("save", |store, s| assert!(store.save(s))),
         ("try_save", |store, s| assert!(store.try_save(s).is_ok())),
-        ("update", |store, s| {
-            assert!(store.update(s.id(), |n| *n += 1).is_some())
-        }),
+        ("update", |store, s| assert!(store.update(s.id(), |n| *n += 1).is_some())),
         ("rotate", |store, s| assert!(store.rotate(s))),
-        ("set_expiry", |store, s| {
-            assert!(store.set_expiry(s.id(), Expiry::Never))
-        }),
-        ("create and destroy", |store, _| {
-            assert!(store.destroy(store.create().id()))
-        }),
+        ("set_expiry", |store, s| assert!(store.set_expiry(s.id(), Expiry::Never))),
+        ("create and destroy", |store, _| assert!(store.destroy(store.create().id()))),
     ];
     for (name, operate) in operations {
         let (_clock, store, keep) = expired_store(16, 3000);
@@ -115,9 +105,7 @@ fn no_operation_removes_more_than_a_slice_and_what_an_insert_finds_ahead() {
         (SLICE, |store, s| store.contains(s.id())),
         (SLICE, |store, s| store.save(s)),
         (SLICE, |store, s| store.try_save(s).is_ok()),
-        (SLICE, |store, s| {
-            store.update(s.id(), |n| *n += 1).is_some()
-        }),
+        (SLICE, |store, s| store.update(s.id(), |n| *n += 1).is_some()),
         (SLICE, |store, s| store.rotate(s)),
         (SLICE, |store, s| store.set_expiry(s.id(), Expiry::Never)),
         (SLICE, |store, _| !store.destroy(&unknown())),
@@ -135,10 +123,7 @@ fn no_operation_removes_more_than_a_slice_and_what_an_insert_finds_ahead() {
         // A clock that jumps makes slices due, not larger.
         clock.advance(TTL * 1000);
     }
-    assert!(
-        store.len() > 100,
-        "the bound was put to the test until the end"
-    );
+    assert!(store.len() > 100, "the bound was put to the test until the end");
 }
 
 #[test]
@@ -156,10 +141,7 @@ fn million_sessions_that_expire_at_once_are_reclaimed_by_loads_of_one() {
         let before = store.len();
         assert!(store.load(&keep).is_some());
         assert!(before - store.len() <= SLICE);
-        assert!(
-            store.peek(some.next().unwrap()).is_none(),
-            "an expired session was returned"
-        );
+        assert!(store.peek(some.next().unwrap()).is_none(), "an expired session was returned");
         loads += 1;
         assert!(loads < 100_000, "{} are left", store.len());
     }
@@ -217,10 +199,7 @@ fn store_whose_sessions_never_expire_sweeps_nothing() {
         clock.advance(Duration::from_secs(1_000_000));
         assert!(store.load(&keep).is_some());
     }
-    assert_eq!(
-        (store.len(), store.purge_expired(), store.stats().swept),
-        (3001, 0, 0)
-    );
+    assert_eq!((store.len(), store.purge_expired(), store.stats().swept), (3001, 0, 0));
 }
 
 #[test]
@@ -231,9 +210,7 @@ fn sessions_with_an_own_expiry_are_swept_in_a_store_that_has_none() {
     // Long quiet before: the sweep of a store without lifetimes is not due at any time.
     clock.advance(TTL * 100);
     (0..100).for_each(|_| assert!(store.touch(&ids[0])));
-    ids[1000..]
-        .iter()
-        .for_each(|id| assert!(store.set_expiry(id, Duration::from_secs(5))));
+    ids[1000..].iter().for_each(|id| assert!(store.set_expiry(id, Duration::from_secs(5))));
     clock.advance(Duration::from_secs(5));
     for _ in 0..1000 {
         clock.advance(Duration::from_millis(1));
@@ -248,9 +225,7 @@ fn shorter_expiry_of_some_sessions_quickens_the_sweep() {
     let year = Duration::from_secs(365 * 24 * 3600);
     let store = build(&clock, |b| b.ttl(year));
     let ids: Vec<SessionId> = (0..2000).map(|n| *store.create_with(n).id()).collect();
-    ids[1..]
-        .iter()
-        .for_each(|id| assert!(store.set_expiry(id, Duration::from_secs(1))));
+    ids[1..].iter().for_each(|id| assert!(store.set_expiry(id, Duration::from_secs(1))));
     clock.advance(Duration::from_secs(1));
     for _ in 0..200 {
         clock.advance(Duration::from_millis(10));
@@ -265,11 +240,7 @@ fn swept_slots_of_the_table_are_used_again() {
     let store = build(&clock, |b| b.ttl(TTL).shards(2));
     for round in 0..20 {
         let ids: Vec<SessionId> = (0..500).map(|n| *store.create_with(n).id()).collect();
-        assert!(
-            ids.iter()
-                .zip(0..)
-                .all(|(id, n)| store.load(id).is_some_and(|s| *s == n))
-        );
+        assert!(ids.iter().zip(0..).all(|(id, n)| store.load(id).is_some_and(|s| *s == n)));
         clock.advance(TTL);
         assert!(ids.iter().all(|id| store.load(id).is_none()));
         assert!(store.len() < 500, "round {round}");

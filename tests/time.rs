@@ -10,11 +10,7 @@ const CENTURY: Duration = MAX_LIFETIME;
 
 fn store(ttl: Duration) -> (ManualClock, SessionStore<u32>) {
     let clock = ManualClock::new();
-    let store = SessionStore::builder()
-        .ttl(ttl)
-        .clock(clock.clone())
-        .build()
-        .unwrap();
+    let store = SessionStore::builder().ttl(ttl).clock(clock.clone()).build().unwrap();
     (clock, store)
 }
 
@@ -50,10 +46,7 @@ fn enormous_lifetimes_are_cut_to_the_documented_limit() {
         assert!(!store.contains(s.id()));
     }
     let store = SessionStore::new(u64::MAX);
-    assert_eq!(
-        *store.load(store.create().id()).unwrap(),
-        cloakroom::Attributes::new()
-    );
+    assert_eq!(*store.load(store.create().id()).unwrap(), cloakroom::Attributes::new());
 }
 
 #[test]
@@ -165,10 +158,7 @@ fn jumps_of_a_century_revive_nothing() {
     let ids: Vec<SessionId> = (0..2000).map(|_| *store.create().id()).collect();
     for jump in 0..8 {
         clock.advance(CENTURY);
-        assert!(
-            ids.iter()
-                .all(|id| !store.touch(id) && store.load(id).is_none())
-        );
+        assert!(ids.iter().all(|id| !store.touch(id) && store.load(id).is_none()));
         assert!(ids.iter().all(|id| store.update(id, |_| ()).is_none()));
         if jump == 0 {
             assert!(store.is_empty(), "so many operations have swept them all");

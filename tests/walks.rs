@@ -15,9 +15,7 @@ fn build(shards: usize) -> (ManualClock, SessionStore<u32>) {
 }
 
 fn fill(store: &SessionStore<u32>, count: u32) -> HashMap<SessionId, u32> {
-    (0..count)
-        .map(|n| (*store.create_with(n).id(), n))
-        .collect()
+    (0..count).map(|n| (*store.create_with(n).id(), n)).collect()
 }
 
 #[test]
@@ -59,10 +57,7 @@ fn walk_shows_each_session_once_while_its_closure_makes_the_tables_grow() {
             if created.len() < 20_000 {
                 assert!(created.insert(*store.create().id()));
             }
-            assert!(
-                expected.remove(id).is_some() || created.remove(id),
-                "shown twice"
-            );
+            assert!(expected.remove(id).is_some() || created.remove(id), "shown twice");
         });
         assert!(expected.is_empty(), "{} were not shown", expected.len());
     }
@@ -100,10 +95,7 @@ fn walk_goes_on_while_its_closure_destroys() {
             assert_eq!(store.destroy(&ended), left.remove(&ended).is_some());
         }
     });
-    assert!(
-        shown.len() >= 1000,
-        "each but those that ended before their turn"
-    );
+    assert!(shown.len() >= 1000, "each but those that ended before their turn");
     assert!(left.is_empty() && store.is_empty());
 }
 
@@ -130,11 +122,7 @@ fn walk_shows_what_a_closure_saved_in_sessions_still_to_come_at_most_once() {
     let mut shown = HashSet::new();
     store.for_each(|id, _| {
         assert!(shown.insert(*id));
-        assert!(
-            store
-                .update(&ids[shown.len() - 1], |n| *n += 10_000)
-                .is_some()
-        );
+        assert!(store.update(&ids[shown.len() - 1], |n| *n += 10_000).is_some());
     });
     assert_eq!(shown.len(), 1000);
 }
@@ -170,11 +158,7 @@ fn retain_asks_again_about_what_was_saved_since() {
         *n >= 3
     });
     assert_eq!((removed, asked), (0, vec![1, 2, 3]));
-    assert_eq!(
-        *store.load(s.id()).unwrap(),
-        3,
-        "a verdict on old data ends nothing"
-    );
+    assert_eq!(*store.load(s.id()).unwrap(), 3, "a verdict on old data ends nothing");
 }
 
 #[test]
@@ -196,10 +180,7 @@ fn cleared_store_is_empty_and_works_on() {
         let mut s = store.load(ids.keys().next().unwrap()).unwrap();
         store.clear();
         assert_eq!((store.len(), store.is_empty()), (0, true));
-        assert!(
-            ids.keys()
-                .all(|id| !store.contains(id) && !store.destroy(id))
-        );
+        assert!(ids.keys().all(|id| !store.contains(id) && !store.destroy(id)));
         *s = 1;
         assert!(!store.save(&s) && !store.rotate(&mut s));
         store.for_each(|_, _| panic!("a cleared session was shown"));
@@ -220,17 +201,11 @@ fn stats_of_a_small_store_are_exact() {
         clock.advance(TTL / 2);
         // Nothing has run since that could have swept.
         let stats = store.stats();
-        assert_eq!(
-            (stats.live, stats.expired_unswept, stats.stored),
-            (150, 100, 250)
-        );
+        assert_eq!((stats.live, stats.expired_unswept, stats.stored), (150, 100, 250));
         assert_eq!(store.len(), 250, "looking sweeps nothing");
         store.purge_expired();
         let stats = store.stats();
-        assert_eq!(
-            (stats.live, stats.expired_unswept, stats.stored),
-            (150, 0, 150)
-        );
+        assert_eq!((stats.live, stats.expired_unswept, stats.stored), (150, 0, 150));
     }
 }
 
@@ -238,9 +213,7 @@ fn stats_of_a_small_store_are_exact() {
 fn stats_of_a_large_store_are_close() {
     let (clock, store) = build(256);
     let ids: Vec<SessionId> = fill(&store, 40_000).into_keys().collect();
-    ids[..10_000]
-        .iter()
-        .for_each(|id| assert!(store.set_expiry(id, TTL * 2)));
+    ids[..10_000].iter().for_each(|id| assert!(store.set_expiry(id, TTL * 2)));
     clock.advance(TTL);
     let stats = store.stats();
     assert_eq!(stats.stored, 40_000);
@@ -248,10 +221,7 @@ fn stats_of_a_large_store_are_close() {
     // A quarter, from a sample of some 2,500: eight standard deviations to each side.
     assert!((7_200..12_800).contains(&stats.live), "{}", stats.live);
     store.purge_expired();
-    assert_eq!(
-        (store.stats().live, store.stats().expired_unswept),
-        (10_000, 0)
-    );
+    assert_eq!((store.stats().live, store.stats().expired_unswept), (10_000, 0));
 }
 
 #[test]
@@ -267,27 +237,16 @@ fn each_counter_counts_its_own_operation() {
     assert!(store.rotate(&mut s) && store.destroy(s.id()) && !store.save(&s));
     let stats = store.stats();
     assert_eq!((stats.created, stats.loaded, stats.missed), (1, 2, 2));
-    assert_eq!(
-        (stats.saved, stats.conflicts, stats.saves_refused),
-        (2, 1, 1)
-    );
+    assert_eq!((stats.saved, stats.conflicts, stats.saves_refused), (2, 1, 1));
     assert_eq!((stats.rotated, stats.destroyed), (1, 1));
-    assert_eq!(
-        (stats.expired, stats.evicted, stats.cleared, stats.swept),
-        (0, 0, 0, 0)
-    );
-    assert_eq!(
-        (stats.creates_refused, stats.panics, stats.stored),
-        (0, 0, 0)
-    );
+    assert_eq!((stats.expired, stats.evicted, stats.cleared, stats.swept), (0, 0, 0, 0));
+    assert_eq!((stats.creates_refused, stats.panics, stats.stored), (0, 0, 0));
 }
 
 #[test]
 fn session_that_expires_during_a_walk_is_not_shown_by_its_later_slices() {
     let clock = ManualClock::new();
-    let builder = SessionStore::<u64>::builder()
-        .shards(2)
-        .clock(clock.clone());
+    let builder = SessionStore::<u64>::builder().shards(2).clock(clock.clone());
     let store = builder.ttl(Duration::from_secs(60)).build().unwrap();
     (0..2_000).for_each(|n| drop(store.create_with(n)));
     let mut shown = 0;
@@ -297,8 +256,5 @@ fn session_that_expires_during_a_walk_is_not_shown_by_its_later_slices() {
             clock.advance(Duration::from_secs(60));
         }
     });
-    assert!(
-        shown <= 200,
-        "{shown} were shown, and a slice has 128 at the most"
-    );
+    assert!(shown <= 200, "{shown} were shown, and a slice has 128 at the most");
 }

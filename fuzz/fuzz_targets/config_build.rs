@@ -72,29 +72,16 @@ fn wrong(settings: Settings) -> Vec<&'static str> {
     if shards.is_some_and(|shards| !shards.is_power_of_two() || !(2..=65_536).contains(&shards)) {
         wrong.push("shards");
     }
-    if settings
-        .sweep_budget
-        .is_some_and(|budget| !(1..=4096).contains(&budget.number()))
-    {
+    if settings.sweep_budget.is_some_and(|budget| !(1..=4096).contains(&budget.number())) {
         wrong.push("sweep_budget");
     }
     wrong
 }
 
 fn build(settings: Settings) -> Result<SessionStore<u32>, cloakroom::BuildError> {
-    let on_full = if settings.refuse {
-        OnFull::Refuse
-    } else {
-        OnFull::Evict
-    };
-    let ids = if settings.buffered {
-        IdSource::Buffered
-    } else {
-        IdSource::Os
-    };
-    let mut builder = SessionStore::<u32>::builder()
-        .on_full(on_full)
-        .id_source(ids);
+    let on_full = if settings.refuse { OnFull::Refuse } else { OnFull::Evict };
+    let ids = if settings.buffered { IdSource::Buffered } else { IdSource::Os };
+    let mut builder = SessionStore::<u32>::builder().on_full(on_full).id_source(ids);
     if let Some(ttl) = settings.ttl {
         builder = builder.ttl(ttl.duration());
     }

@@ -63,10 +63,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let store = SessionStore::<u32>::builder()
-        .shards(2)
-        .build()
-        .expect("valid settings");
+    let store = SessionStore::<u32>::builder().shards(2).build().expect("valid settings");
     let session = store.create();
     let before = ALLOCATIONS.get();
     let parsed = SessionId::parse(text);
@@ -81,9 +78,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!((store.len(), store.contains(session.id())), (1, true));
 
     // The same text as a caller's id names one session, and is found by nothing else.
-    let Ok(named) = store.try_create_with_id(text, 7) else {
-        panic!("the id is free")
-    };
+    let Ok(named) = store.try_create_with_id(text, 7) else { panic!("the id is free") };
     let id = *named.id();
     assert_eq!(parsed.unwrap_or(id), id);
     assert_eq!(store.load(text).map(|found| *found), Some(7));

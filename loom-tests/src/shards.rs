@@ -8,10 +8,7 @@
 //! is taken at that moment. Loom's own `RwLock` is not used, because it never shows a try that fails
 //! against a holder which does nothing else, and is poisoned by a panic, which DashMap's lock is not.
 
-#![expect(
-    clippy::disallowed_types,
-    reason = "the std lock here only ever answers a try"
-)]
+#![expect(clippy::disallowed_types, reason = "the std lock here only ever answers a try")]
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -54,9 +51,7 @@ pub(crate) struct Shards<T> {
 
 impl<T> Shards<T> {
     pub(crate) fn new(count: usize) -> Self {
-        Self {
-            locks: (0..count).map(|_| Lock::new()).collect(),
-        }
+        Self { locks: (0..count).map(|_| Lock::new()).collect() }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -70,11 +65,7 @@ impl<T> Shards<T> {
     pub(crate) fn place(&self, id: SessionId) -> Place {
         let bits = id.low_bits();
         let bucket = (bits >> BUCKET_SHIFT) % BUCKETS;
-        Place {
-            id,
-            shard: bits % self.locks.len(),
-            bucket,
-        }
+        Place { id, shard: bits % self.locks.len(), bucket }
     }
 
     pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
@@ -103,10 +94,7 @@ struct Table<T> {
 
 impl<T> Table<T> {
     fn entry(&self, place: &Place) -> Option<&Entry<T>> {
-        self.buckets
-            .get(&place.bucket)
-            .filter(|(id, _)| *id == place.id)
-            .map(|(_, entry)| entry)
+        self.buckets.get(&place.bucket).filter(|(id, _)| *id == place.id).map(|(_, entry)| entry)
     }
 }
 
@@ -130,17 +118,9 @@ struct Queue {
 
 impl<T> Lock<T> {
     fn new() -> Self {
-        let table = Table {
-            buckets: BTreeMap::new(),
-            layout: 0,
-            fault_met: false,
-        };
+        let table = Table { buckets: BTreeMap::new(), layout: 0, fault_met: false };
         let queue = Mutex::new(Queue::default());
-        Self {
-            word: AtomicU64::new(0),
-            queue,
-            table: RwLock::new(table),
-        }
+        Self { word: AtomicU64::new(0), queue, table: RwLock::new(table) }
     }
 
     fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
@@ -160,10 +140,7 @@ impl<T> Lock<T> {
             queue.passes += 1;
             watch::passed(queue.passes);
         }
-        Some(Shared {
-            table: Some(table),
-            lock: self,
-        })
+        Some(Shared { table: Some(table), lock: self })
     }
 
     fn try_exclusive(&self) -> Option<Exclusive<'_, T>> {
@@ -174,10 +151,7 @@ impl<T> Lock<T> {
 
     fn write(&self) -> Option<Exclusive<'_, T>> {
         let table = granted(self.table.try_write())?;
-        Some(Exclusive {
-            table: Some(table),
-            lock: self,
-        })
+        Some(Exclusive { table: Some(table), lock: self })
     }
 
     fn shared(&self) -> Shared<'_, T> {
@@ -272,10 +246,7 @@ impl<T> Shared<'_, T> {
                 break;
             }
         }
-        Stretch {
-            looked: at.saturating_sub(from),
-            next: (at < BUCKETS).then_some(at),
-        }
+        Stretch { looked: at.saturating_sub(from), next: (at < BUCKETS).then_some(at) }
     }
 
     pub(crate) fn look_around(
@@ -286,10 +257,7 @@ impl<T> Shared<'_, T> {
     ) -> usize {
         let most = most.min(BUCKETS);
         for looked in 0..most {
-            let bucket = self
-                .table()
-                .buckets
-                .get(&(seed.wrapping_add(looked) % BUCKETS));
+            let bucket = self.table().buckets.get(&(seed.wrapping_add(looked) % BUCKETS));
             if bucket.is_some_and(|(id, entry)| show(*id, entry).is_break()) {
                 return looked + 1;
             }
@@ -336,18 +304,12 @@ impl<T> Exclusive<'_, T> {
 
     pub(crate) fn insert(&mut self, place: &Place, entry: Entry<T>) {
         let before = self.table().buckets.insert(place.bucket, (place.id, entry));
-        assert!(
-            before.is_none(),
-            "a model gives each session a bucket, and src each id one entry"
-        );
+        assert!(before.is_none(), "a model gives each session a bucket, and src each id one entry");
     }
 
     pub(crate) fn remove(&mut self, place: &Place) -> Option<Entry<T>> {
         self.table().entry(place)?;
-        self.table()
-            .buckets
-            .remove(&place.bucket)
-            .map(|(_, entry)| entry)
+        self.table().buckets.remove(&place.bucket).map(|(_, entry)| entry)
     }
 
     pub(crate) fn take(
@@ -360,11 +322,7 @@ impl<T> Exclusive<'_, T> {
         let end = BUCKETS.min(from.saturating_add(most));
         let mut at = from;
         while at < end {
-            let chosen = self
-                .table()
-                .buckets
-                .get(&at)
-                .is_some_and(|(_, entry)| pick(entry));
+            let chosen = self.table().buckets.get(&at).is_some_and(|(_, entry)| pick(entry));
             at += 1;
             if chosen {
                 self.fail_once_at(at - 1);
@@ -374,18 +332,12 @@ impl<T> Exclusive<'_, T> {
                 }
             }
         }
-        Stretch {
-            looked: at.saturating_sub(from),
-            next: (at < BUCKETS).then_some(at),
-        }
+        Stretch { looked: at.saturating_sub(from), next: (at < BUCKETS).then_some(at) }
     }
 
     fn fail_once_at(&mut self, index: usize) {
         let table = self.table();
-        let faulty = table
-            .buckets
-            .get(&index)
-            .is_some_and(|(id, _)| id.low_bits() & FAULTY != 0);
+        let faulty = table.buckets.get(&index).is_some_and(|(id, _)| id.low_bits() & FAULTY != 0);
         if faulty && !std::mem::replace(&mut table.fault_met, true) {
             // Not `panic!`, which would print a message for every schedule.
             std::panic::resume_unwind(Box::new("a fault in the sweep"));

@@ -36,10 +36,7 @@ fn from_os() -> Result<u128, getrandom::Error> {
     Ok(u128::from_ne_bytes(bytes))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that draws random bytes"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place that draws random bytes")]
 fn fill(bytes: &mut [u8]) -> Result<(), getrandom::Error> {
     getrandom::fill(bytes)
 }
@@ -102,11 +99,7 @@ mod buffer {
 
         #[test]
         fn buffer_is_thrown_away_when_the_process_number_changes() {
-            let mut parent = Buffer {
-                process: 0,
-                left: 0,
-                ids: [0; IDS],
-            };
+            let mut parent = Buffer { process: 0, left: 0, ids: [0; IDS] };
             parent.next(1).unwrap();
             let unused = parent.ids;
             let child_id = parent.next(2).unwrap();
@@ -116,11 +109,7 @@ mod buffer {
 
         #[test]
         fn used_ids_are_wiped_from_the_buffer() {
-            let mut buffer = Buffer {
-                process: 0,
-                left: 0,
-                ids: [0; IDS],
-            };
+            let mut buffer = Buffer { process: 0, left: 0, ids: [0; IDS] };
             for _ in 0..IDS {
                 let id = buffer.next(1).unwrap();
                 assert_ne!(id, 0);

@@ -36,9 +36,7 @@ impl<T: Clone> SessionStore<T> {
     /// Counts as activity. Never changes the session's absolute limit.
     pub fn save(&self, session: &Session<T>) -> bool {
         let record = session.to_commit();
-        let committed = self
-            .inner
-            .commit(*session.id(), Arc::clone(&record), |_| true);
+        let committed = self.inner.commit(*session.id(), Arc::clone(&record), |_| true);
         match committed {
             Committed::Replaced(old) => {
                 let noted_before = session.note_saved(record);
@@ -84,9 +82,7 @@ impl<T: Clone> SessionStore<T> {
         let record = session.to_commit();
         let committed = self
             .inner
-            .commit(*session.id(), Arc::clone(&record), |stored| {
-                session.is_based_on(stored)
-            });
+            .commit(*session.id(), Arc::clone(&record), |stored| session.is_based_on(stored));
         match committed {
             Committed::Replaced(old) => {
                 // The handle was based on the old version, so that this is not the last reference.
@@ -147,10 +143,7 @@ impl<T: Clone> SessionStore<T> {
             let result = change(&mut value);
             let record = Record::fresh(value);
             record.claim();
-            match self
-                .inner
-                .commit(id, record, |stored| Arc::ptr_eq(stored, &seen))
-            {
+            match self.inner.commit(id, record, |stored| Arc::ptr_eq(stored, &seen)) {
                 Committed::Replaced(old) => {
                     drop(seen);
                     self.inner.ends.discard(&self.inner.stats, old);

@@ -174,13 +174,7 @@ impl<T> Inner<T> {
             Expiry::Never => NEVER,
             Expiry::Policy => return self.policy.start(now),
         };
-        (
-            limit,
-            Terms {
-                limit,
-                slides: false,
-            },
-        )
+        (limit, Terms { limit, slides: false })
     }
 
     fn rotate(&self, old: SessionId, new: SessionId) -> Rotated {
@@ -193,9 +187,7 @@ impl<T> Inner<T> {
             return Rotated::Taken;
         }
         let shard = pair.shard_of(&from);
-        let live = shard
-            .find(&from)
-            .is_some_and(|entry| entry.touch(now, self.policy.idle));
+        let live = shard.find(&from).is_some_and(|entry| entry.touch(now, self.policy.idle));
         let Some(entry) = live.then(|| shard.remove(&from)).flatten() else {
             return Rotated::Gone;
         };
@@ -206,8 +198,7 @@ impl<T> Inner<T> {
             pair.shard_of(&to).mark_moved();
         }
         drop(pair);
-        self.ends
-            .deliver(&self.stats, [Ended::new(old, entry, Cause::Rotated)]);
+        self.ends.deliver(&self.stats, [Ended::new(old, entry, Cause::Rotated)]);
         self.tend(now);
         Rotated::Yes
     }

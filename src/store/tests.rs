@@ -21,10 +21,7 @@ struct Script(Arc<Mutex<Vec<u128>>>);
 
 impl Script {
     fn then(&self, ids: &[u128]) {
-        self.0
-            .lock()
-            .unwrap()
-            .splice(0..0, ids.iter().rev().copied());
+        self.0.lock().unwrap().splice(0..0, ids.iter().rev().copied());
     }
 
     fn left(&self) -> usize {
@@ -33,12 +30,10 @@ impl Script {
 
     fn builder(&self) -> Builder<u64> {
         let ids = self.clone();
-        SessionStore::<u64>::builder()
-            .shards(2)
-            .scripted_ids(move || {
-                let next = ids.0.lock().unwrap().pop();
-                next.ok_or(getrandom::Error::UNSUPPORTED)
-            })
+        SessionStore::<u64>::builder().shards(2).scripted_ids(move || {
+            let next = ids.0.lock().unwrap().pop();
+            next.ok_or(getrandom::Error::UNSUPPORTED)
+        })
     }
 }
 
@@ -48,8 +43,7 @@ fn id(bits: u128) -> SessionId {
 
 fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or_default()
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
 }
 
 #[test]
@@ -60,14 +54,8 @@ fn taken_id_is_redrawn_on_create() {
     let first = store.create_with(1);
     let second = store.create_with(2);
     assert_eq!((first.id(), second.id()), (&id(5), &id(6)));
-    assert_eq!(
-        (*store.load(&id(5)).unwrap(), *store.load(&id(6)).unwrap()),
-        (1, 2)
-    );
-    assert_eq!(
-        (store.len(), store.stats().created, script.left()),
-        (2, 2, 0)
-    );
+    assert_eq!((*store.load(&id(5)).unwrap(), *store.load(&id(6)).unwrap()), (1, 2));
+    assert_eq!((store.len(), store.stats().created, script.left()), (2, 2, 0));
 }
 
 #[test]
@@ -81,14 +69,8 @@ fn taken_id_is_redrawn_on_rotate_and_its_session_is_untouched() {
     assert!(store.rotate(&mut first));
     assert_eq!(first.id(), &id(7));
     assert!(!store.contains(&id(5)));
-    assert_eq!(
-        (*store.load(&id(6)).unwrap(), *store.load(&id(7)).unwrap()),
-        (2, 1)
-    );
-    assert_eq!(
-        (store.len(), store.stats().rotated, script.left()),
-        (2, 1, 0)
-    );
+    assert_eq!((*store.load(&id(6)).unwrap(), *store.load(&id(7)).unwrap()), (2, 1));
+    assert_eq!((store.len(), store.stats().rotated, script.left()), (2, 1, 0));
 }
 
 #[test]
@@ -104,12 +86,7 @@ fn redrawn_create_at_the_bound_keeps_the_count_of_slots() {
 #[test]
 fn id_of_an_expired_session_may_be_drawn_again() {
     let (script, clock) = (Script::default(), ManualClock::new());
-    let store = script
-        .builder()
-        .ttl(MINUTE)
-        .clock(clock.clone())
-        .build()
-        .unwrap();
+    let store = script.builder().ttl(MINUTE).clock(clock.clone()).build().unwrap();
     script.then(&[5, 5]);
     store.create_with(1);
     clock.advance(MINUTE);
@@ -121,12 +98,7 @@ fn id_of_an_expired_session_may_be_drawn_again() {
 #[test]
 fn create_without_entropy_is_an_error_and_stores_nothing() {
     let script = Script::default();
-    let store = script
-        .builder()
-        .max_sessions(1)
-        .on_full(OnFull::Refuse)
-        .build()
-        .unwrap();
+    let store = script.builder().max_sessions(1).on_full(OnFull::Refuse).build().unwrap();
     assert!(matches!(store.try_create(), Err(CreateError::Entropy(_))));
     let rejected = store.try_create_with(7).unwrap_err();
     assert!(matches!(rejected.error, CreateError::Entropy(_)));
@@ -141,12 +113,7 @@ fn create_without_entropy_is_an_error_and_stores_nothing() {
 #[test]
 fn entropy_that_fails_during_a_redraw_is_an_error_and_stores_nothing() {
     let script = Script::default();
-    let store = script
-        .builder()
-        .max_sessions(2)
-        .on_full(OnFull::Refuse)
-        .build()
-        .unwrap();
+    let store = script.builder().max_sessions(2).on_full(OnFull::Refuse).build().unwrap();
     script.then(&[1, 1]);
     store.create_with(1);
     let rejected = store.try_create_with(2).unwrap_err();
@@ -164,11 +131,7 @@ fn create_without_entropy_panics_with_a_clear_message_and_leaves_the_store_intac
     script.then(&[1]);
     store.create_with(1);
     let panic = catch_unwind(AssertUnwindSafe(|| store.create())).unwrap_err();
-    assert!(
-        message(&*panic).contains("no random bytes"),
-        "{}",
-        message(&*panic)
-    );
+    assert!(message(&*panic).contains("no random bytes"), "{}", message(&*panic));
     assert_eq!((store.len(), *store.load(&id(1)).unwrap()), (1, 1));
     script.then(&[2]);
     assert_eq!(store.create().id(), &id(2));
@@ -197,11 +160,7 @@ fn rotate_without_entropy_leaves_the_session_under_its_id() {
     let error = store.try_rotate(&mut session).unwrap_err();
     assert!(matches!(error, RotateError::Entropy(_)));
     let panic = catch_unwind(AssertUnwindSafe(|| store.rotate(&mut session))).unwrap_err();
-    assert!(
-        message(&*panic).contains("no random bytes"),
-        "{}",
-        message(&*panic)
-    );
+    assert!(message(&*panic).contains("no random bytes"), "{}", message(&*panic));
     assert_eq!((session.id(), store.len()), (&id(5), 1));
     assert_eq!(*store.load(&id(5)).unwrap(), 1);
     assert_eq!(store.stats().rotated, 0);
@@ -213,22 +172,13 @@ fn rotate_without_entropy_leaves_the_session_under_its_id() {
 /// it and all depends on the deadline word.
 fn just_expired() -> (SessionStore<u64>, SessionId, Tick) {
     let clock = ManualClock::new();
-    let store = SessionStore::<u64>::builder()
-        .shards(2)
-        .clock(clock.clone());
+    let store = SessionStore::<u64>::builder().shards(2).clock(clock.clone());
     let (store, id) = (store.build().unwrap(), id(5));
     let stale = store.inner.clock.now();
-    let terms = Terms {
-        limit: NEVER,
-        slides: true,
-    };
+    let terms = Terms { limit: NEVER, slides: true };
     let entry = Entry::new(stale + 1, Record::with_terms(1, terms));
     let place = store.inner.gate.place(id);
-    store
-        .inner
-        .gate
-        .exclusive(place.shard)
-        .insert(&place, entry);
+    store.inner.gate.exclusive(place.shard).insert(&place, entry);
     store.inner.capacity.reserve().unwrap().keep();
     clock.advance(Duration::from_nanos(1));
     (store, id, stale)
@@ -237,11 +187,7 @@ fn just_expired() -> (SessionStore<u64>, SessionId, Tick) {
 /// What a thread does that read the clock and was then held up.
 fn touch_at(store: &SessionStore<u64>, id: SessionId, now: Tick) -> bool {
     let touch = |entry: &Entry<u64>| entry.touch(now, Some(ticks(MINUTE)));
-    store
-        .inner
-        .gate
-        .read(&store.inner.gate.place(id), touch)
-        .unwrap_or(false)
+    store.inner.gate.read(&store.inner.gate.place(id), touch).unwrap_or(false)
 }
 
 /// Whoever was told of the death, a stale touch must not undo it.
@@ -252,25 +198,13 @@ fn stale_clock_reading_does_not_revive_what_anybody_saw_expired() {
         ("contains", |store, id| assert!(!store.contains(&id))),
         ("load", |store, id| assert!(store.load(&id).is_none())),
         ("touch", |store, id| assert!(!store.touch(&id))),
-        ("expires_in", |store, id| {
-            assert!(store.expires_in(&id).is_none())
-        }),
-        ("update", |store, id| {
-            assert!(store.update(&id, |value| *value += 1).is_none())
-        }),
-        ("set_expiry", |store, id| {
-            assert!(!store.set_expiry(&id, MINUTE))
-        }),
+        ("expires_in", |store, id| assert!(store.expires_in(&id).is_none())),
+        ("update", |store, id| assert!(store.update(&id, |value| *value += 1).is_none())),
+        ("set_expiry", |store, id| assert!(!store.set_expiry(&id, MINUTE))),
         ("destroy", |store, id| assert!(!store.destroy(&id))),
-        ("for_each", |store, _| {
-            store.for_each(|_, _| panic!("it has expired"))
-        }),
-        ("save", |store, id| {
-            assert!(!store.save(&Session::new(id, Record::fresh(2))))
-        }),
-        ("rotate", |store, id| {
-            assert!(!store.rotate(&mut Session::new(id, Record::fresh(2))))
-        }),
+        ("for_each", |store, _| store.for_each(|_, _| panic!("it has expired"))),
+        ("save", |store, id| assert!(!store.save(&Session::new(id, Record::fresh(2))))),
+        ("rotate", |store, id| assert!(!store.rotate(&mut Session::new(id, Record::fresh(2))))),
     ];
     for (name, witness) in witnesses {
         let (store, id, stale) = just_expired();
@@ -293,14 +227,9 @@ fn stale_clock_reading_does_not_revive_a_destroyed_session() {
 /// every later operation to pay for them too.
 #[test]
 fn refused_create_does_not_sweep_a_store_where_nothing_expires() {
-    let store = SessionStore::<u64>::builder()
-        .max_sessions(1)
-        .on_full(OnFull::Refuse);
+    let store = SessionStore::<u64>::builder().max_sessions(1).on_full(OnFull::Refuse);
     let store = store.build().unwrap();
     store.create_with(1);
-    assert!(matches!(
-        store.try_create(),
-        Err(CreateError::AtCapacity { .. })
-    ));
+    assert!(matches!(store.try_create(), Err(CreateError::AtCapacity { .. })));
     assert!(!store.inner.sweep.is_due(NEVER));
 }

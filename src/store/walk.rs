@@ -45,8 +45,7 @@ impl<T> SessionStore<T> {
         let _walk = Walk::begin(&self.inner.walks);
         let _visits = Visits::begin(&self.inner.walks);
         for shard in 0..self.inner.gate.count() {
-            self.inner
-                .walk(shard, |id, record| visit(&id, &record.value));
+            self.inner.walk(shard, |id, record| visit(&id, &record.value));
         }
     }
 
@@ -113,9 +112,7 @@ impl<T> SessionStore<T> {
     pub fn purge_expired(&self) -> usize {
         let inner = &*self.inner;
         let now = inner.clock.now();
-        (0..inner.gate.count())
-            .map(|shard| inner.purge(shard, now))
-            .sum()
+        (0..inner.gate.count()).map(|shard| inner.purge(shard, now)).sum()
     }
 
     /// Returns the store's counters, and how many of its sessions are live.
@@ -139,12 +136,7 @@ impl<T> SessionStore<T> {
             seen => (u128::from(stored) * u128::from(dead) / u128::from(seen)) as u64,
         };
         let live = stored - expired_unswept;
-        StoreStats {
-            stored,
-            live,
-            expired_unswept,
-            ..inner.stats.snapshot()
-        }
+        StoreStats { stored, live, expired_unswept, ..inner.stats.snapshot() }
     }
 }
 
@@ -184,9 +176,7 @@ impl Visits {
 
     fn are_ours(walks: &AtomicUsize) -> bool {
         let store = std::ptr::from_ref(walks).addr();
-        VISITING
-            .try_with(|stores| stores.borrow().contains(&store))
-            .unwrap_or(false)
+        VISITING.try_with(|stores| stores.borrow().contains(&store)).unwrap_or(false)
     }
 }
 
@@ -227,10 +217,7 @@ impl<T> Inner<T> {
             // Anew for each slice: closures take their time, and what has expired is not shown.
             let now = self.clock.now();
             let lock = self.gate.shared(shard);
-            if layout
-                .replace(lock.layout())
-                .is_some_and(|before| before != lock.layout())
-            {
+            if layout.replace(lock.layout()).is_some_and(|before| before != lock.layout()) {
                 // The entries have moved: from the beginning, without those seen before.
                 again.extend(visited.drain(..));
                 start = 0;
@@ -272,8 +259,7 @@ impl<T> Inner<T> {
         drop(shard);
         drop((stored, record));
         self.capacity.release(1);
-        self.ends
-            .deliver(&self.stats, [Ended::new(id, entry, Cause::Destroyed)]);
+        self.ends.deliver(&self.stats, [Ended::new(id, entry, Cause::Destroyed)]);
         Removal::Done
     }
 
@@ -285,10 +271,7 @@ impl<T> Inner<T> {
         while let Some(mut start) = from {
             let mut batch = Batch::new();
             let mut lock = self.gate.exclusive(shard);
-            if layout
-                .replace(lock.layout())
-                .is_some_and(|before| before != lock.layout())
-            {
+            if layout.replace(lock.layout()).is_some_and(|before| before != lock.layout()) {
                 start = 0;
             }
             let stretch = batch.take_dead(&mut lock, start, DEFAULT_BUDGET, now);
@@ -315,11 +298,7 @@ impl<T> Inner<T> {
             };
             // What small shards leave over goes to the others.
             left -= shard.look_around(seed, left / (shards - index), |_, entry| {
-                *(if entry.death(now).is_none() {
-                    &mut live
-                } else {
-                    &mut dead
-                }) += 1;
+                *(if entry.death(now).is_none() { &mut live } else { &mut dead }) += 1;
                 ControlFlow::Continue(())
             });
         }

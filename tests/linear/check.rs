@@ -93,9 +93,7 @@ fn step(state: &State, op: &Op, idle: u64) -> Option<State> {
         return None;
     }
     let mut next = state.clone();
-    let old = at
-        .map(|at| next.remove(at).1)
-        .filter(|_| op.needs != Needs::Gone);
+    let old = at.map(|at| next.remove(at).1).filter(|_| op.needs != Needs::Gone);
     let (id, value) = match op.effect {
         Effect::Nothing => {
             next.extend(old.map(|life| (op.id, life)));
@@ -108,22 +106,9 @@ fn step(state: &State, op: &Op, idle: u64) -> Option<State> {
         Effect::Move(to) if next.iter().any(|(id, _)| *id == to) => return None,
         Effect::Move(to) => (to, old?.value),
     };
-    let earliest = op
-        .before
-        .saturating_add(idle)
-        .max(old.map_or(0, |life| life.earliest));
-    let latest = op
-        .after
-        .saturating_add(idle)
-        .max(old.map_or(0, |life| life.latest));
-    next.push((
-        id,
-        Life {
-            value,
-            earliest,
-            latest,
-        },
-    ));
+    let earliest = op.before.saturating_add(idle).max(old.map_or(0, |life| life.earliest));
+    let latest = op.after.saturating_add(idle).max(old.map_or(0, |life| life.latest));
+    next.push((id, Life { value, earliest, latest }));
     next.sort_unstable_by_key(|(id, _)| *id);
     Some(next)
 }
@@ -156,11 +141,7 @@ impl Config {
                 let placed = self.placed | 1 << k;
                 let run = placed.trailing_ones();
                 let first = self.first + run as usize;
-                next.insert(Self {
-                    first,
-                    placed: placed.checked_shr(run).unwrap_or(0),
-                    state,
-                });
+                next.insert(Self { first, placed: placed.checked_shr(run).unwrap_or(0), state });
             }
         }
     }
@@ -169,17 +150,11 @@ impl Config {
 /// Returns every state in which a family may be after these operations, which are in the order of
 /// their calls, if it was in one of `starts` before; or how many of them can be placed at the most.
 pub(crate) fn check(idle: u64, starts: &[State], ops: &[Op]) -> Result<Vec<State>, usize> {
-    let start = |state: &State| Config {
-        first: 0,
-        placed: 0,
-        state: state.clone(),
-    };
+    let start = |state: &State| Config { first: 0, placed: 0, state: state.clone() };
     let mut configs: HashSet<_> = starts.iter().map(start).collect();
     for placed in 0..ops.len() {
         let mut next = HashSet::new();
-        configs
-            .iter()
-            .for_each(|config| config.expand(ops, idle, &mut next));
+        configs.iter().for_each(|config| config.expand(ops, idle, &mut next));
         if next.is_empty() {
             return Err(placed);
         }

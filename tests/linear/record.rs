@@ -88,11 +88,8 @@ pub(crate) fn run<S: Subject>(
     idle: Option<u64>,
     operations: u64,
 ) -> Result<Report, String> {
-    let family = || Family {
-        window: Vec::new(),
-        states: vec![Vec::new()],
-        report: Report::default(),
-    };
+    let family =
+        || Family { window: Vec::new(), states: vec![Vec::new()], report: Report::default() };
     let run = Arc::new(Run {
         subject: Arc::new(subject),
         field: Arc::new(Field::new(FAMILIES, clock, idle)),
@@ -107,9 +104,7 @@ pub(crate) fn run<S: Subject>(
     };
     let threads: Vec<_> = (0..THREADS).map(spawn).collect();
     let joined: Vec<_> = threads.into_iter().map(thread::JoinHandle::join).collect();
-    joined
-        .into_iter()
-        .for_each(|result| result.expect("a recording thread panicked"));
+    joined.into_iter().for_each(|result| result.expect("a recording thread panicked"));
     let refused = run.refused.lock().unwrap().take();
     refused.map_or_else(|| Ok(run.finish()), Err)
 }
@@ -124,9 +119,7 @@ impl<S: Subject> Run<S> {
                 family.lock().unwrap().window.append(log);
             }
             self.meeting.wait();
-            (index..FAMILIES)
-                .step_by(THREADS)
-                .for_each(|family| self.judge(family, &worker));
+            (index..FAMILIES).step_by(THREADS).for_each(|family| self.judge(family, &worker));
             self.meeting.wait();
             if self.refused.lock().unwrap().is_some() {
                 break;
@@ -184,10 +177,7 @@ impl Meeting {
             self.round.fetch_add(1, Ordering::SeqCst);
         }
         while self.round.load(Ordering::SeqCst) == round {
-            assert!(
-                !self.abandoned.load(Ordering::SeqCst),
-                "another thread panicked"
-            );
+            assert!(!self.abandoned.load(Ordering::SeqCst), "another thread panicked");
             thread::yield_now();
         }
     }

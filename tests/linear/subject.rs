@@ -48,8 +48,7 @@ pub(crate) trait Subject: Send + Sync + 'static {
 
     /// Writes a value, and returns the one it replaced.
     fn update(&self, id: &SessionId, value: u64) -> Option<u64> {
-        self.store()
-            .update(id, |held| std::mem::replace(&mut held.0, value))
+        self.store().update(id, |held| std::mem::replace(&mut held.0, value))
     }
 
     fn rotate(&self, session: &mut Session<Value>) -> bool {
@@ -69,10 +68,7 @@ impl Subject for SessionStore<Value> {
 
 /// Returns a store with the fewest shards, so that operations meet, and a small sweep budget.
 pub(crate) fn store(clock: &ManualClock, idle: Option<u64>) -> SessionStore<Value> {
-    let builder = SessionStore::builder()
-        .shards(2)
-        .sweep_budget(4)
-        .clock(clock.clone());
+    let builder = SessionStore::builder().shards(2).sweep_budget(4).clock(clock.clone());
     let builder = builder.on_end(|_| pause());
     let builder = match idle {
         Some(nanos) => builder.idle_timeout(Duration::from_nanos(nanos)),
@@ -106,11 +102,7 @@ impl Subject for SaveInserts {
     }
 
     fn save(&self, session: &Session<Value>) -> bool {
-        self.0.save(session)
-            || self
-                .0
-                .try_create_with_id(session.id(), Value(session.0))
-                .is_ok()
+        self.0.save(session) || self.0.try_create_with_id(session.id(), Value(session.0)).is_ok()
     }
 }
 

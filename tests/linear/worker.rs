@@ -32,36 +32,15 @@ pub(crate) struct Span {
 
 impl Span {
     pub(crate) fn op(self, what: &'static str, id: SessionId, needs: Needs, effect: Effect) -> Op {
-        let Self {
-            call,
-            ret,
-            before,
-            after,
-        } = self;
-        Op {
-            what,
-            id,
-            needs,
-            effect,
-            call,
-            ret,
-            before,
-            after,
-        }
+        let Self { call, ret, before, after } = self;
+        Op { what, id, needs, effect, call, ret, before, after }
     }
 }
 
 impl Field {
     pub(crate) fn new(families: usize, clock: ManualClock, idle: Option<u64>) -> Self {
-        let known = (0..families)
-            .map(|family| Mutex::new([named(family); 3]))
-            .collect();
-        Self {
-            stamps: AtomicU64::new(0),
-            clock,
-            idle: idle.unwrap_or(u64::MAX),
-            known,
-        }
+        let known = (0..families).map(|family| Mutex::new([named(family); 3])).collect();
+        Self { stamps: AtomicU64::new(0), clock, idle: idle.unwrap_or(u64::MAX), known }
     }
 
     /// Runs one operation and notes its two ends.
@@ -75,23 +54,11 @@ impl Field {
         let result = operation();
         let after = self.now();
         let ret = self.stamps.fetch_add(1, Ordering::SeqCst);
-        (
-            result,
-            Span {
-                call,
-                ret,
-                before,
-                after,
-            },
-        )
+        (result, Span { call, ret, before, after })
     }
 
     fn now(&self) -> u64 {
-        if self.idle == u64::MAX {
-            0
-        } else {
-            self.clock.elapsed().as_nanos() as u64
-        }
+        if self.idle == u64::MAX { 0 } else { self.clock.elapsed().as_nanos() as u64 }
     }
 
     pub(crate) fn known(&self, family: usize) -> [SessionId; 3] {
@@ -147,15 +114,11 @@ impl<S: Subject> Worker<S> {
     pub(crate) fn act(&mut self) {
         if self.turns_the_clock && self.draw(12) == 0 {
             let quarters = 1 + self.draw(5) as u64;
-            self.field
-                .clock
-                .advance(Duration::from_nanos(self.field.idle / 4 * quarters));
+            self.field.clock.advance(Duration::from_nanos(self.field.idle / 4 * quarters));
         }
         let family = self.choose_family();
         let known = self.field.known(family);
-        let held = self.handles[family]
-            .as_ref()
-            .map_or(known[0], |held| *held.session.id());
+        let held = self.handles[family].as_ref().map_or(known[0], |held| *held.session.id());
         let id = [known[0], known[0], known[1], known[2], held][self.draw(5)];
         let op = match self.draw(100) {
             0..16 => self.create(family, id),
@@ -177,11 +140,7 @@ impl<S: Subject> Worker<S> {
     fn choose_family(&mut self) -> usize {
         let families = self.log.len();
         let done = self.log.iter().map(Vec::len).sum::<usize>();
-        if self.draw(8) == 0 {
-            self.draw(families)
-        } else {
-            done / TURN % families
-        }
+        if self.draw(8) == 0 { self.draw(families) } else { done / TURN % families }
     }
 
     fn draw(&mut self, below: usize) -> usize {
@@ -203,10 +162,7 @@ impl<S: Subject> Worker<S> {
         let (created, span) = self.field.time(create);
         let stored = created.is_ok();
         if let Ok(session) = created {
-            self.handles[family] = Some(Handle {
-                session,
-                base: value,
-            });
+            self.handles[family] = Some(Handle { session, base: value });
         }
         if stored {
             span.op("create", id, Needs::Gone, Effect::Put(value))
@@ -253,10 +209,7 @@ impl<S: Subject> Worker<S> {
         let mut held = self.handles[family].take().unwrap_or_else(|| {
             let unstored = self.subject.store().create_with(Value(value));
             self.subject.store().destroy(unstored.id());
-            Handle {
-                session: unstored,
-                base: value,
-            }
+            Handle { session: unstored, base: value }
         });
         held.session.0 = value;
         (held, value)
@@ -267,10 +220,7 @@ impl<S: Subject> Worker<S> {
         let id = *held.session.id();
         let (stored, span) = self.field.time(|| self.subject.save(&held.session));
         // What a handle tried to save is its base from then on, in vain or not.
-        self.handles[family] = Some(Handle {
-            base: value,
-            ..held
-        });
+        self.handles[family] = Some(Handle { base: value, ..held });
         if stored {
             span.op("save", id, Needs::Live, Effect::Put(value))
         } else {
@@ -283,10 +233,7 @@ impl<S: Subject> Worker<S> {
         let (id, base) = (*held.session.id(), held.base);
         let try_save = || self.subject.store().try_save(&mut held.session);
         let (saved, span) = self.field.time(try_save);
-        self.handles[family] = Some(Handle {
-            base: value,
-            ..held
-        });
+        self.handles[family] = Some(Handle { base: value, ..held });
         match saved {
             Ok(()) => span.op("try_save", id, Needs::Holds(base), Effect::Put(value)),
             Err(SaveError::Conflict) => {
@@ -343,8 +290,6 @@ impl<S: Subject> Worker<S> {
         ids.dedup();
         let seen = ids.iter().map(|id| self.peek(*id)).collect::<Vec<_>>();
         let spare = ids.iter().filter(|id| ![chosen, last].contains(id));
-        seen.into_iter()
-            .chain(spare.map(|id| self.destroy(*id)))
-            .collect()
+        seen.into_iter().chain(spare.map(|id| self.destroy(*id))).collect()
     }
 }

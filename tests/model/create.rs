@@ -61,11 +61,7 @@ impl Run {
         let result = by!(&key, key => self.store.try_create_with_id(key, Data::new(value)));
         let admitted = result.as_ref().ok().map(|session| *session.id());
         if let (Some(id), Some(admitted)) = (id, admitted) {
-            same(
-                "the id of a session created under a known name",
-                admitted,
-                id,
-            )?;
+            same("the id of a session created under a known name", admitted, id)?;
         }
         if let (Target::Text(text), Some(admitted)) = (target, admitted) {
             self.learn(text, admitted)?;
@@ -76,9 +72,7 @@ impl Run {
     pub(super) fn create_with_id(&mut self, text: u8) -> Verdict {
         let text_id = self.texts[usize::from(text) % TEXTS.len()];
         let taken = self.reference.live(text_id).is_some();
-        let session = self
-            .store
-            .create_with_id(TEXTS[usize::from(text) % TEXTS.len()].to_owned());
+        let session = self.store.create_with_id(TEXTS[usize::from(text) % TEXTS.len()].to_owned());
         let id = *session.id();
         if taken || self.was_refused() {
             // A session with an id of its own, stored or not.
@@ -91,16 +85,9 @@ impl Run {
     /// Takes note of the id that a text stands for, which never changes.
     fn learn(&mut self, text: u8, id: SessionId) -> Verdict {
         let slot = usize::from(text) % TEXTS.len();
-        same(
-            "the id that a text stands for",
-            id,
-            self.texts[slot].unwrap_or(id),
-        )?;
+        same("the id that a text stands for", id, self.texts[slot].unwrap_or(id))?;
         let others = self.texts.iter().enumerate();
-        if others
-            .into_iter()
-            .any(|(other, known)| other != slot && *known == Some(id))
-        {
+        if others.into_iter().any(|(other, known)| other != slot && *known == Some(id)) {
             return Err(format!("two texts stand for {id:?}"));
         }
         self.texts[slot] = Some(id);
@@ -116,11 +103,7 @@ impl Run {
         if let Err(rejected) = &result {
             same("the rejected value", rejected.value.get(), value)?;
         }
-        self.created(
-            result.map_err(|rejected| rejected.error).into(),
-            value,
-            wanted,
-        )
+        self.created(result.map_err(|rejected| rejected.error).into(), value, wanted)
     }
 
     fn was_refused(&self) -> bool {
@@ -140,11 +123,7 @@ impl Run {
         match answer {
             Answer::Refused(CreateError::Taken) if taken => self.settle(Vec::new()),
             Answer::Refused(CreateError::AtCapacity { max_sessions }) if !taken => {
-                same(
-                    "the bound in the error",
-                    Some(max_sessions),
-                    self.config.max_sessions(),
-                )?;
+                same("the bound in the error", Some(max_sessions), self.config.max_sessions())?;
                 self.refused()
             }
             Answer::Session(session) if !taken => {
@@ -161,23 +140,9 @@ impl Run {
     fn returned(&mut self, session: Session<Data>, value: u32) -> Verdict {
         let id = *session.id();
         self.remember(id);
-        let verdict = if self.was_refused() {
-            self.refused()
-        } else {
-            self.admitted(id, value)
-        };
-        let base = self
-            .reference
-            .sessions
-            .get(&id)
-            .map_or(0, |stored| stored.version);
-        self.hold(Handle {
-            session,
-            value,
-            base,
-            draft: None,
-            copy: None,
-        });
+        let verdict = if self.was_refused() { self.refused() } else { self.admitted(id, value) };
+        let base = self.reference.sessions.get(&id).map_or(0, |stored| stored.version);
+        self.hold(Handle { session, value, base, draft: None, copy: None });
         verdict
     }
 
@@ -185,18 +150,14 @@ impl Run {
         self.reference.counts.creates_refused += 1;
         match self.reference.room() {
             Room::None | Room::Perhaps => self.settle(Vec::new()),
-            room => Err(format!(
-                "a session was refused though there was room: {room:?}"
-            )),
+            room => Err(format!("a session was refused though there was room: {room:?}")),
         }
     }
 
     fn admitted(&mut self, id: SessionId, value: u32) -> Verdict {
         let room = self.reference.room();
         let heard = self.take_heard();
-        let victim = heard
-            .iter()
-            .find(|end| matches!(end.cause, Cause::Evicted | Cause::Expired));
+        let victim = heard.iter().find(|end| matches!(end.cause, Cause::Evicted | Cause::Expired));
         match (room, victim) {
             (Room::None, _) => return Err("a session was admitted to a full store".into()),
             (Room::ByVictim | Room::Perhaps, None) => return Err("nobody made room".into()),

@@ -137,11 +137,7 @@ impl Run {
         let moved = self.reference.active(Some(old)).cloned();
         same("rotate gave a new id", new != old, rotated)?;
         if let Some(moved) = moved {
-            same(
-                "the new id was seen before",
-                self.known.contains(&new),
-                false,
-            )?;
+            same("the new id was seen before", self.known.contains(&new), false)?;
             self.remember(new);
             self.reference.sessions.insert(new, moved);
         }

@@ -103,11 +103,7 @@ impl Config {
     }
 
     pub(crate) fn on_full(self) -> OnFull {
-        if self.refuse {
-            OnFull::Refuse
-        } else {
-            OnFull::Evict
-        }
+        if self.refuse { OnFull::Refuse } else { OnFull::Evict }
     }
 }
 

@@ -105,13 +105,7 @@ impl Reference {
         let limit = self.ttl.map_or(NEVER, |ttl| self.after(ttl));
         let deadline = self.idle.map_or(limit, |idle| self.after(idle).min(limit));
         let version = self.next_version();
-        Stored {
-            data,
-            version,
-            deadline,
-            limit,
-            slides: self.idle.is_some(),
-        }
+        Stored { data, version, deadline, limit, slides: self.idle.is_some() }
     }
 
     fn lives(&self, session: &Stored) -> bool {
@@ -119,24 +113,16 @@ impl Reference {
     }
 
     pub(crate) fn live(&self, id: Option<SessionId>) -> Option<&Stored> {
-        self.sessions
-            .get(&id?)
-            .filter(|session| self.lives(session))
+        self.sessions.get(&id?).filter(|session| self.lives(session))
     }
 
     pub(crate) fn live_ids(&self) -> Vec<SessionId> {
-        let live = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| self.lives(session));
+        let live = self.sessions.iter().filter(|(_, session)| self.lives(session));
         live.map(|(id, _)| *id).collect()
     }
 
     pub(crate) fn dead(&self) -> usize {
-        self.sessions
-            .values()
-            .filter(|session| !self.lives(session))
-            .count()
+        self.sessions.values().filter(|session| !self.lives(session)).count()
     }
 
     /// Returns a live session after counting the call as activity.
@@ -198,19 +184,16 @@ impl Reference {
         let Some(chosen) = self.sessions.get(&victim.id) else {
             return Err(format!("the victim {victim:?} was not stored"));
         };
-        let sooner = self
-            .sessions
-            .values()
-            .filter(|other| other.deadline < chosen.deadline)
-            .count();
+        let sooner =
+            self.sessions.values().filter(|other| other.deadline < chosen.deadline).count();
         let rest = self.sessions.len() - sooner;
         let sampled = SAMPLE.min(self.sessions.len());
         match victim.cause {
             Cause::Expired => Ok(()),
             Cause::Evicted if self.on_full == OnFull::Refuse => Err("evicted a live one".into()),
-            Cause::Evicted if rest < sampled => Err(format!(
-                "evicted {victim:?}, but {sooner} of the sample expire sooner"
-            )),
+            Cause::Evicted if rest < sampled => {
+                Err(format!("evicted {victim:?}, but {sooner} of the sample expire sooner"))
+            }
             _ => Ok(()),
         }
     }
@@ -240,9 +223,7 @@ impl Reference {
         }
         if let Some((id, session)) = new {
             if self.sessions.insert(id, session).is_some() {
-                return Err(format!(
-                    "{id:?} was created over another, whose end nobody heard"
-                ));
+                return Err(format!("{id:?} was created over another, whose end nobody heard"));
             }
         }
         Ok(expired)

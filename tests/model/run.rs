@@ -51,11 +51,7 @@ pub(crate) struct Run {
 /// Compares an answer with the reference's.
 #[expect(clippy::needless_pass_by_value, reason = "the callers read better")]
 pub(super) fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, want: T) -> Verdict {
-    if got == want {
-        Ok(())
-    } else {
-        Err(format!("{what}: the store says {got:?}, not {want:?}"))
-    }
+    if got == want { Ok(()) } else { Err(format!("{what}: the store says {got:?}, not {want:?}")) }
 }
 
 /// Makes the store, and the list that its listener writes to.
@@ -68,11 +64,7 @@ fn open(config: Config, clock: &ManualClock) -> (SessionStore<Data>, Arc<Mutex<V
         .on_full(config.on_full())
         .clock(clock.clone())
         .on_end(move |end: cloakroom::End<'_, Data>| {
-            let end = Heard {
-                id: end.id,
-                data: end.data.get(),
-                cause: end.cause,
-            };
+            let end = Heard { id: end.id, data: end.data.get(), cause: end.cause };
             log.lock().unwrap_or_else(PoisonError::into_inner).push(end);
         });
     if let Some(max) = config.max_sessions() {
@@ -84,10 +76,7 @@ fn open(config: Config, clock: &ManualClock) -> (SessionStore<Data>, Arc<Mutex<V
     if let Some(idle) = config.idle() {
         builder = builder.idle_timeout(idle);
     }
-    (
-        builder.build().unwrap_or_else(|error| panic!("{error}")),
-        heard,
-    )
+    (builder.build().unwrap_or_else(|error| panic!("{error}")), heard)
 }
 
 impl Run {
@@ -115,10 +104,7 @@ impl Run {
     }
 
     /// Returns the store, so that something can be done behind the reference's back.
-    #[allow(
-        dead_code,
-        reason = "only the driver that tests the reference itself needs it"
-    )]
+    #[allow(dead_code, reason = "only the driver that tests the reference itself needs it")]
     pub(crate) fn store(&self) -> &SessionStore<Data> {
         &self.store
     }
@@ -169,11 +155,7 @@ impl Run {
     /// Compares what the two hold and have counted.
     fn compare(&self) -> Verdict {
         same("len", self.store.len(), self.reference.sessions.len())?;
-        same(
-            "is_empty",
-            self.store.is_empty(),
-            self.reference.sessions.is_empty(),
-        )?;
+        same("is_empty", self.store.is_empty(), self.reference.sessions.is_empty())?;
         same("stats", self.store.stats(), self.reference.stats())?;
         for handle in &self.handles {
             same("a handle's data", handle.session.get(), handle.value)?;
@@ -232,19 +214,13 @@ impl Run {
 
     fn load(&mut self, key: &Key, id: Option<SessionId>) -> Verdict {
         let loaded = by!(key, key => self.store.load(key));
-        let want = self
-            .reference
-            .active(id)
-            .map(|stored| (stored.data, stored.version));
+        let want = self.reference.active(id).map(|stored| (stored.data, stored.version));
         self.viewed(loaded, id, want)
     }
 
     fn peek(&mut self, key: &Key, id: Option<SessionId>) -> Verdict {
         let peeked = by!(key, key => self.store.peek(key));
-        let want = self
-            .reference
-            .live(id)
-            .map(|stored| (stored.data, stored.version));
+        let want = self.reference.live(id).map(|stored| (stored.data, stored.version));
         self.viewed(peeked, id, want)
     }
 
@@ -260,13 +236,7 @@ impl Run {
             (Some(session), Some((value, base))) => {
                 same("the session's id", Some(*session.id()), id)?;
                 self.reference.counts.loaded += 1;
-                self.hold(Handle {
-                    session,
-                    value,
-                    base,
-                    draft: None,
-                    copy: None,
-                });
+                self.hold(Handle { session, value, base, draft: None, copy: None });
             }
             _ => self.reference.counts.missed += 1,
         }
@@ -302,11 +272,7 @@ impl Run {
         });
         same("what update saw", before, want)?;
         let counts = &mut self.reference.counts;
-        *(if want.is_some() {
-            &mut counts.saved
-        } else {
-            &mut counts.missed
-        }) += 1;
+        *(if want.is_some() { &mut counts.saved } else { &mut counts.missed }) += 1;
         self.settle(Vec::new())
     }
 
@@ -320,11 +286,7 @@ impl Run {
     /// Returns what the listener has to be told if a session is ended now: nothing if it is dead.
     pub(super) fn end_of(&self, id: Option<SessionId>, cause: Cause) -> Option<Heard> {
         let data = self.reference.live(id)?.data;
-        Some(Heard {
-            id: id?,
-            data,
-            cause,
-        })
+        Some(Heard { id: id?, data, cause })
     }
 
     fn set_expiry(&mut self, key: &Key, id: Option<SessionId>, until: Until) -> Verdict {
@@ -343,12 +305,8 @@ impl Run {
 
     fn advance(&mut self, span: Span) -> Verdict {
         let until = |target, short: u64| {
-            let left = self
-                .key(target)
-                .and_then(|(_, id)| self.reference.expires_in(id));
-            let left = left
-                .filter(|left| *left != Duration::MAX)
-                .unwrap_or_default();
+            let left = self.key(target).and_then(|(_, id)| self.reference.expires_in(id));
+            let left = left.filter(|left| *left != Duration::MAX).unwrap_or_default();
             left.saturating_sub(Duration::from_nanos(short))
         };
         let by = match span {

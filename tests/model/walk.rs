@@ -17,11 +17,7 @@ impl Run {
         let dead = self.reference.dead();
         same("purge_expired", self.store.purge_expired(), dead)?;
         self.settle(Vec::new())?;
-        same(
-            "expired sessions that outlast a purge",
-            self.reference.dead(),
-            0,
-        )
+        same("expired sessions that outlast a purge", self.reference.dead(), 0)
     }
 
     pub(super) fn retain(&mut self, residue: u8) -> Verdict {
@@ -58,21 +54,13 @@ impl Run {
         let heard = self.take_heard();
         // What had expired ends as expired, and was not swept.
         self.reference.settle(heard, due, None)?;
-        same(
-            "sessions that outlast a clear",
-            self.reference.sessions.len(),
-            0,
-        )
+        same("sessions that outlast a clear", self.reference.sessions.len(), 0)
     }
 
     /// Returns the ends of the live sessions that are chosen, in the order of their ids.
     fn ends_of_live(&self, cause: Cause, chosen: impl Fn(u32) -> bool) -> Vec<Heard> {
         let live = self.reference.live_ids().into_iter();
-        let end = |id| Heard {
-            id,
-            data: self.reference.sessions[&id].data,
-            cause,
-        };
+        let end = |id| Heard { id, data: self.reference.sessions[&id].data, cause };
         live.map(end).filter(|end| chosen(end.data)).collect()
     }
 

@@ -32,10 +32,7 @@ fn newest(path: &Path) -> SystemTime {
     if metadata.is_file() {
         return metadata.modified().unwrap();
     }
-    let times = path
-        .read_dir()
-        .unwrap()
-        .map(|entry| newest(&entry.unwrap().path()));
+    let times = path.read_dir().unwrap().map(|entry| newest(&entry.unwrap().path()));
     times.max().unwrap()
 }
 
@@ -59,25 +56,16 @@ impl Server {
             address.parse().ok()
         });
         let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self {
-            child,
-            stdout,
-            address,
-        }
+        Self { child, stdout, address }
     }
 
     pub(crate) fn browser(&self) -> Browser {
-        Browser {
-            address: self.address,
-            cookie: None,
-        }
+        Browser { address: self.address, cookie: None }
     }
 
     pub(crate) fn count(&self, counter: &str) -> u64 {
         let stats = self.browser().get("/stats");
-        stats.json()[counter]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no {counter} in {}", stats.body))
+        stats.json()[counter].as_u64().unwrap_or_else(|| panic!("no {counter} in {}", stats.body))
     }
 }
 
@@ -134,10 +122,7 @@ impl Browser {
     }
 
     fn send(&mut self, method: &str, path: &str, body: &str) -> Reply {
-        let cookie = self
-            .cookie
-            .as_ref()
-            .map(|pair| format!("Cookie: lang=en; {pair}\r\n"));
+        let cookie = self.cookie.as_ref().map(|pair| format!("Cookie: lang=en; {pair}\r\n"));
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -173,11 +158,7 @@ fn parse(response: &str) -> Reply {
         let (_, value) = lines.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
         Some(value.to_owned())
     };
-    assert_eq!(
-        header("Cache-Control").as_deref(),
-        Some("no-store"),
-        "{head}"
-    );
+    assert_eq!(header("Cache-Control").as_deref(), Some("no-store"), "{head}");
     Reply {
         status: head.split(' ').nth(1).unwrap().parse().unwrap(),
         set_cookie: header("Set-Cookie"),

@@ -10,9 +10,7 @@ use cloakroom::{Cause, End, SessionId};
 
 /// Returns `base` rounds, times the environment's `CLOAKROOM_ROUNDS` if that is set.
 pub(crate) fn rounds(base: usize) -> usize {
-    let factor = std::env::var("CLOAKROOM_ROUNDS")
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let factor = std::env::var("CLOAKROOM_ROUNDS").ok().and_then(|text| text.parse().ok());
     base * factor.unwrap_or(1)
 }
 
@@ -25,9 +23,7 @@ pub(crate) struct Start {
 
 impl Start {
     pub(crate) fn of(threads: usize) -> Self {
-        Self {
-            missing: Arc::new(AtomicUsize::new(threads)),
-        }
+        Self { missing: Arc::new(AtomicUsize::new(threads)) }
     }
 
     /// Returns when all have come, and a moment later that differs from call to call.
@@ -38,11 +34,7 @@ impl Start {
         let mut spins = 0;
         while self.missing.load(Ordering::SeqCst) > 0 {
             spins += 1;
-            if spins % 64 == 0 {
-                thread::yield_now()
-            } else {
-                std::hint::spin_loop()
-            }
+            if spins % 64 == 0 { thread::yield_now() } else { std::hint::spin_loop() }
         }
         let skew = call.wrapping_mul(0x9E37_79B9) >> 8 & 63;
         (0..skew).for_each(|_| std::hint::spin_loop());
@@ -61,9 +53,7 @@ fn start<R: Send + 'static>(
 }
 
 fn finish<R>(thread: JoinHandle<R>) -> R {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Runs two actors at once.

@@ -27,10 +27,7 @@ fn one_of_two_creates_gets_the_last_place() {
         assert!(store.contains(&first) && store.contains(stored.id()));
         assert_eq!(store.len(), 2);
         let stats = store.stats();
-        assert_eq!(
-            (stats.stored, stats.created, stats.creates_refused),
-            (2, 2, 1)
-        );
+        assert_eq!((stats.stored, stats.created, stats.creates_refused), (2, 2, 1));
     });
 }
 
@@ -52,16 +49,8 @@ fn two_creates_for_the_last_place_evict_one() {
 
         let mut found = 0;
         store.for_each(|_, _| found += 1);
-        assert_eq!(
-            (store.len(), found),
-            (2, 2),
-            "each slot is held by a session in the table"
-        );
-        assert!(
-            matches!(told.ends()[..], [(_, Cause::Evicted, 0)]),
-            "{:?}",
-            told.ends()
-        );
+        assert_eq!((store.len(), found), (2, 2), "each slot is held by a session in the table");
+        assert!(matches!(told.ends()[..], [(_, Cause::Evicted, 0)]), "{:?}", told.ends());
     });
 }
 
@@ -80,19 +69,12 @@ fn two_creates_in_a_full_store_both_find_a_place() {
             move || store.try_create().is_ok()
         });
         assert!(store.try_create().is_ok());
-        assert!(
-            other.join().unwrap(),
-            "a slot that was won by an eviction is nobody else's"
-        );
+        assert!(other.join().unwrap(), "a slot that was won by an eviction is nobody else's");
 
         let mut found = 0;
         store.for_each(|_, _| found += 1);
         assert_eq!((store.len(), found), (1, 1));
-        assert!(
-            told.ends()
-                .iter()
-                .all(|(_, cause, _)| *cause == Cause::Evicted)
-        );
+        assert!(told.ends().iter().all(|(_, cause, _)| *cause == Cause::Evicted));
         assert_eq!(told.ends().len(), 2);
     });
 }

@@ -8,9 +8,7 @@ use crate::setup::{exhaustive, id, store};
 #[test]
 fn one_of_two_conditional_saves_wins() {
     exhaustive(|| {
-        let store = store::<u32>(&ManualClock::new(), [id(0, 0, 1)])
-            .build()
-            .unwrap();
+        let store = store::<u32>(&ManualClock::new(), [id(0, 0, 1)]).build().unwrap();
         let mut mine = store.create();
         let mut other = mine.clone();
         *mine = 1;
@@ -29,9 +27,6 @@ fn one_of_two_conditional_saves_wins() {
             (Err(SaveError::Conflict), Ok(())) => assert_eq!(stored, 2),
             both => panic!("one wins and the other is told of the conflict: {both:?}"),
         }
-        assert_eq!(
-            *mine, 1,
-            "a handle keeps its data whatever becomes of the save"
-        );
+        assert_eq!(*mine, 1, "a handle keeps its data whatever becomes of the save");
     });
 }

@@ -9,10 +9,7 @@ use crate::setup::{Told, exhaustive, id, store};
 fn one_of_two_destroys_is_true_and_one_end_is_told() {
     exhaustive(|| {
         let told = Told::new();
-        let store = told
-            .listen(store::<u32>(&ManualClock::new(), [id(0, 0, 1)]))
-            .build()
-            .unwrap();
+        let store = told.listen(store::<u32>(&ManualClock::new(), [id(0, 0, 1)])).build().unwrap();
         let session = *store.create_with(7).id();
 
         let other = thread::spawn({

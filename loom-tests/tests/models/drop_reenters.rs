@@ -18,10 +18,7 @@ type LastAct = Option<(SessionStore<Parting>, SessionId)>;
 
 impl Drop for Parting {
     fn drop(&mut self) {
-        let act = self
-            .last_act
-            .take()
-            .and_then(|act| act.lock().unwrap().take());
+        let act = self.last_act.take().and_then(|act| act.lock().unwrap().take());
         if let Some((store, other)) = act {
             assert!(store.destroy(&other));
         }
@@ -32,16 +29,10 @@ impl Drop for Parting {
 fn drop_may_use_the_shard_that_its_session_left() {
     exhaustive(|| {
         let scripts = [vec![id(0, 0, 1), id(0, 1, 2)], vec![id(0, 2, 3)]];
-        let store = store_with_drawers::<Parting, 2>(&ManualClock::new(), scripts)
-            .build()
-            .unwrap();
+        let store = store_with_drawers::<Parting, 2>(&ManualClock::new(), scripts).build().unwrap();
         let other = *store.create().id();
         let act = Arc::new(Mutex::new(Some((store.clone(), other))));
-        let parting = *store
-            .create_with(Parting {
-                last_act: Some(act),
-            })
-            .id();
+        let parting = *store.create_with(Parting { last_act: Some(act) }).id();
 
         let worker = thread::spawn({
             let store = store.clone();

@@ -26,11 +26,7 @@ fn touched_session_is_not_evicted_while_another_is_idle_for_longer() {
         let new = store.try_create().unwrap();
         let touched = toucher.join().unwrap();
 
-        let (kept, evicted) = if touched {
-            (oldest, younger)
-        } else {
-            (younger, oldest)
-        };
+        let (kept, evicted) = if touched { (oldest, younger) } else { (younger, oldest) };
         assert_eq!(told.ends(), [(evicted, Cause::Evicted, 0)]);
         assert!(store.contains(&kept) && store.contains(new.id()));
         assert_eq!(store.len(), 2);

@@ -12,10 +12,7 @@ fn session_seen_expired_is_not_revived_by_a_stale_touch() {
     exhaustive(|| {
         let moment = Duration::from_nanos(1);
         let clock = ManualClock::new();
-        let store = store::<u32>(&clock, [id(0, 0, 1)])
-            .idle_timeout(seconds(10))
-            .build()
-            .unwrap();
+        let store = store::<u32>(&clock, [id(0, 0, 1)]).idle_timeout(seconds(10)).build().unwrap();
         let session = *store.create().id();
         clock.advance(seconds(10) - moment);
         settle(&store, &session);

@@ -10,9 +10,7 @@ fn exactly_one_of_the_two_ids_is_live_at_any_instant() {
     exhaustive(|| {
         let (old, new) = (id(0, 0, 1), id(1, 0, 2));
         let scripts = [vec![new, old], vec![new]];
-        let store = store_with_drawers::<u32, 2>(&ManualClock::new(), scripts)
-            .build()
-            .unwrap();
+        let store = store_with_drawers::<u32, 2>(&ManualClock::new(), scripts).build().unwrap();
         let new = known_id(&store);
         let mut session = store.create();
         let old = *session.id();
@@ -28,10 +26,7 @@ fn exactly_one_of_the_two_ids_is_live_at_any_instant() {
         let moved = store.contains(&new);
         let after = store.contains(&old);
         assert!(before || moved, "the old id was dead, so the new one lives");
-        assert!(
-            !(moved && after),
-            "the new id lived, so the old one is dead"
-        );
+        assert!(!(moved && after), "the new id lived, so the old one is dead");
         rotator.join().unwrap();
 
         assert!(store.contains(&new) && !store.contains(&old));
@@ -63,18 +58,11 @@ fn destroy_of_the_old_id_ends_the_session_or_comes_too_late() {
         assert!(loader.join().unwrap());
         let destroyed = destroyer.join().unwrap();
 
-        assert!(
-            rotated ^ destroyed,
-            "one of them had it: {rotated}, {destroyed}"
-        );
+        assert!(rotated ^ destroyed, "one of them had it: {rotated}, {destroyed}");
         assert!(!store.contains(&old));
         assert_eq!(store.contains(&new), rotated);
         assert_eq!(store.len(), usize::from(rotated));
-        let cause = if rotated {
-            Cause::Rotated
-        } else {
-            Cause::Destroyed
-        };
+        let cause = if rotated { Cause::Rotated } else { Cause::Destroyed };
         assert_eq!(told.ends(), [(old, cause, 7)]);
     });
 }

@@ -10,9 +10,7 @@ fn no_session_escapes_a_clear_by_rotating_behind_it() {
     exhaustive(|| {
         // The second id of the rotation is for when the first would be an escape.
         let scripts = [vec![id(1, 0, 1)], vec![id(0, 0, 2), id(1, 1, 3)]];
-        let store = store_with_drawers::<u32, 2>(&ManualClock::new(), scripts)
-            .build()
-            .unwrap();
+        let store = store_with_drawers::<u32, 2>(&ManualClock::new(), scripts).build().unwrap();
         let mut session = store.create();
 
         let rotator = thread::spawn({
@@ -34,9 +32,7 @@ fn no_session_escapes_a_clear_by_rotating_behind_it() {
 fn walk_sees_a_session_that_rotates_meanwhile() {
     exhaustive(|| {
         let scripts = [vec![id(1, 0, 1)], vec![id(0, 0, 2), id(1, 1, 3)]];
-        let store = store_with_drawers::<u32, 2>(&ManualClock::new(), scripts)
-            .build()
-            .unwrap();
+        let store = store_with_drawers::<u32, 2>(&ManualClock::new(), scripts).build().unwrap();
         let mut session = store.create();
 
         let rotator = thread::spawn({

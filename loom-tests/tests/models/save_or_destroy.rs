@@ -9,10 +9,7 @@ use crate::setup::{Told, bounded, id, store};
 fn no_save_brings_a_destroyed_session_back() {
     bounded(|| {
         let told = Told::new();
-        let store = told
-            .listen(store::<u32>(&ManualClock::new(), [id(0, 0, 1)]))
-            .build()
-            .unwrap();
+        let store = told.listen(store::<u32>(&ManualClock::new(), [id(0, 0, 1)])).build().unwrap();
         let session = store.create_with(7);
         let id = *session.id();
 
@@ -23,10 +20,7 @@ fn no_save_brings_a_destroyed_session_back() {
                 store.save(&session)
             })
         });
-        assert!(
-            store.destroy(&id),
-            "it was live, and nobody else destroys it"
-        );
+        assert!(store.destroy(&id), "it was live, and nobody else destroys it");
         let saved = savers.map(|saver| saver.join().unwrap());
 
         assert!(store.load(&id).is_none());
@@ -41,9 +35,6 @@ fn no_save_brings_a_destroyed_session_back() {
             panic!("one end, of a destroyed session: {:?}", told.ends());
         };
         assert_eq!(ended, id);
-        assert!(
-            last.contains(&data),
-            "the last data saved is told: {data} of {last:?}"
-        );
+        assert!(last.contains(&data), "the last data saved is told: {data} of {last:?}");
     });
 }

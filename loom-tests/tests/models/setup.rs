@@ -20,9 +20,7 @@ pub fn exhaustive(model: impl Fn() + Sync + Send + 'static) {
 /// Explores the schedules with a bounded number of preemptions: for three threads.
 pub fn bounded(model: impl Fn() + Sync + Send + 'static) {
     let bound = std::env::var("CLOAKROOM_PREEMPTIONS").ok();
-    let bound = bound.map_or(PREEMPTIONS, |bound| {
-        bound.parse().expect("a number of preemptions")
-    });
+    let bound = bound.map_or(PREEMPTIONS, |bound| bound.parse().expect("a number of preemptions"));
     explore(Some(bound), model);
 }
 
@@ -30,10 +28,7 @@ fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static)
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.max_branches = STEPS;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a report, on which nothing depends"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a report, on which nothing depends")]
     let begin = Instant::now();
     let schedules = Arc::new(Mutex::new(0_u64));
     let counted = Arc::clone(&schedules);
@@ -42,11 +37,7 @@ fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static)
         watch::begin();
         model();
     });
-    println!(
-        "{} schedules in {:.1?}",
-        schedules.lock().unwrap(),
-        begin.elapsed()
-    );
+    println!("{} schedules in {:.1?}", schedules.lock().unwrap(), begin.elapsed());
 }
 
 /// Returns the bits of an id that belongs into a bucket, of four, of a shard. The number keeps ids of
@@ -80,15 +71,9 @@ pub fn store_with_drawers<T, const THREADS: usize>(
             drawers.push(drawer);
             drawers.len() - 1
         });
-        Ok(scripts.lock().unwrap()[script]
-            .pop_front()
-            .expect("the script has an id for each"))
+        Ok(scripts.lock().unwrap()[script].pop_front().expect("the script has an id for each"))
     };
-    SessionStore::builder()
-        .shards(2)
-        .sweep_budget(4)
-        .clock(clock.clone())
-        .scripted_ids(next)
+    SessionStore::builder().shards(2).sweep_budget(4).clock(clock.clone()).scripted_ids(next)
 }
 
 pub fn seconds(seconds: u64) -> Duration {

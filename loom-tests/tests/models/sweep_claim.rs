@@ -22,10 +22,7 @@ fn one_thread_at_a_time_runs_a_slice() {
         let sweepers = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&sweepers);
         let ids = [id(2, 0, 1), id(3, 0, 2), id(0, 0, 3), id(1, 0, 4)];
-        let store = store::<u32>(&clock, ids)
-            .shards(4)
-            .sweep_budget(16)
-            .ttl(seconds(10));
+        let store = store::<u32>(&clock, ids).shards(4).sweep_budget(16).ttl(seconds(10));
         let store = store.on_end(move |_| heard.lock().unwrap().push(thread::current().id()));
         let store = store.build().unwrap();
         store.create();
@@ -44,10 +41,7 @@ fn one_thread_at_a_time_runs_a_slice() {
         assert!(other.join().unwrap());
 
         let sweepers = sweepers.lock().unwrap();
-        assert!(
-            sweepers.windows(2).all(|two| two[0] == two[1]),
-            "one slice took both"
-        );
+        assert!(sweepers.windows(2).all(|two| two[0] == two[1]), "one slice took both");
     });
 }
 
@@ -56,11 +50,7 @@ fn claim_is_given_back_by_a_slice_that_panics() {
     exhaustive(|| {
         let clock = ManualClock::new();
         let ids = [faulty_id(0, 0), id(1, 0, 1)];
-        let store = store::<u32>(&clock, ids)
-            .sweep_budget(1)
-            .ttl(seconds(100))
-            .build()
-            .unwrap();
+        let store = store::<u32>(&clock, ids).sweep_budget(1).ttl(seconds(100)).build().unwrap();
         store.create();
         clock.advance(seconds(50));
         let live = *store.create().id();

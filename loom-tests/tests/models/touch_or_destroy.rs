@@ -9,10 +9,7 @@ use crate::setup::{bounded, id, seconds, settle, store};
 fn destroy_is_final_against_touches_on_both_sides() {
     bounded(|| {
         let clock = ManualClock::new();
-        let store = store::<u32>(&clock, [id(0, 0, 1)])
-            .idle_timeout(seconds(10))
-            .build()
-            .unwrap();
+        let store = store::<u32>(&clock, [id(0, 0, 1)]).idle_timeout(seconds(10)).build().unwrap();
         let session = *store.create().id();
         clock.advance(seconds(1));
         settle(&store, &session);
@@ -24,10 +21,7 @@ fn destroy_is_final_against_touches_on_both_sides() {
         let destroyer = thread::spawn({
             let store = store.clone();
             move || {
-                assert!(
-                    store.destroy(&session),
-                    "it was live, and nobody else destroys it"
-                );
+                assert!(store.destroy(&session), "it was live, and nobody else destroys it");
                 assert!(!store.touch(&session), "destroyed is destroyed");
             }
         });

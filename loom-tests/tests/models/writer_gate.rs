@@ -8,9 +8,7 @@ use crate::setup::{bounded, exhaustive, id, store_with_drawers};
 /// A store with one session, and two threads to create another in the same shard.
 fn one_session() -> (SessionStore<u32>, SessionId) {
     let scripts = [id(0, 0, 1), id(0, 1, 2), id(0, 2, 3)].map(|id| vec![id]);
-    let store = store_with_drawers::<u32, 3>(&ManualClock::new(), scripts)
-        .build()
-        .unwrap();
+    let store = store_with_drawers::<u32, 3>(&ManualClock::new(), scripts).build().unwrap();
     let session = *store.create().id();
     (store, session)
 }
@@ -35,11 +33,7 @@ fn looping_reader_passes_a_parked_writer_at_most_once() {
         }
         let created = writer.join().unwrap();
 
-        assert!(
-            watch::passes() <= 1,
-            "{} readers passed the writer",
-            watch::passes()
-        );
+        assert!(watch::passes() <= 1, "{} readers passed the writer", watch::passes());
         assert!(store.contains(&created));
         assert_gate_is_open(&store, &session);
     });
