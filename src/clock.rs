@@ -193,6 +193,33 @@ mod system {
         let time = clock_gettime(clock);
         (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
     }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        /// Nanoseconds by which a coarse clock is behind at the most: a tick at 100 Hz.
+        const TICK: u64 = 10_000_000;
+
+        /// `ci/suspend` runs it where the two clocks are a day apart, as after a day's suspend.
+        #[test]
+        fn time_spent_suspended_counts_as_elapsed() {
+            let before = read(ClockId::Boottime);
+            let now = now();
+            assert!(now + TICK >= before, "the clock is {} ns behind", before - now);
+            assert!(now <= read(ClockId::Boottime), "the clock is ahead");
+        }
+
+        #[test]
+        fn clock_never_goes_back() {
+            let mut last = 0;
+            for _ in 0..100_000 {
+                let now = now();
+                assert!(now >= last);
+                last = now;
+            }
+        }
+    }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
