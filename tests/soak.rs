@@ -1,0 +1,126 @@
+//! Hours in short: memory after a long mixed load and after a flood. `ci/soak` runs these by name.
+#![allow(unsafe_code, reason = "a global allocator cannot be written without")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cloakroom::{Builder, IdSource, ManualClock, SessionStore};
+
+/// Bytes that the process holds.
+static HELD: AtomicI64 = AtomicI64::new(0);
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator with the caller's own arguments; counting touches
+// one atomic.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: the caller keeps `dealloc`'s contract, and `memory` came from `System`.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const BOUND: usize = 50_000;
+const THREADS: usize = 4;
+
+/// What a thread, a harness and a clock may keep, in bytes.
+const SLACK: i64 = 64 * 1024;
+
+fn builder(clock: &ManualClock) -> Builder<Vec<u8>> {
+    let builder = SessionStore::builder().idle_timeout(Duration::from_secs(60));
+    builder.max_sessions(BOUND).clock(clock.clone()).id_source(IdSource::Buffered)
+}
+
+/// Everything that is done to a session, some sessions left to expire and some to be evicted.
+fn live_once(store: &SessionStore<Vec<u8>>, turn: usize) {
+    let mut session = store.create_with(vec![0; turn % 200]);
+    session.push(1);
+    store.save(&session);
+    store.update(session.id(), |bytes| bytes.push(2));
+    if turn % 2 == 0 {
+        store.rotate(&mut session);
+    }
+    store.load(session.id());
+    if turn % 3 == 0 {
+        store.destroy(session.id());
+    }
+}
+
+fn resident_kib() -> u64 {
+    let status =
+        std::fs::read_to_string("/proc/self/status").expect("Linux tells a process of itself");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS is there");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("it is a number")
+}
+
+#[test]
+#[ignore = "takes CLOAKROOM_SOAK_SECONDS; run by ci/soak"]
+#[expect(clippy::disallowed_methods, reason = "a soak lasts for a time")]
+fn memory_does_not_grow_in_a_soak_and_returns_after_it() {
+    let seconds = std::env::var("CLOAKROOM_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
+    let length = Duration::from_secs(seconds.unwrap_or(10));
+    let clock = ManualClock::new();
+    let store = builder(&clock).build().unwrap();
+    live_once(&store, 0);
+    store.clear();
+    let baseline = HELD.load(Ordering::SeqCst);
+    let stop = Arc::new(AtomicBool::new(false));
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (store, stop) = (store.clone(), Arc::clone(&stop));
+            thread::spawn(move || {
+                let turns = (0..).take_while(|_| !stop.load(Ordering::Relaxed));
+                turns.for_each(|turn| live_once(&store, turn));
+            })
+        })
+        .collect();
+    let begin = Instant::now();
+    let mut resident = Vec::new();
+    while begin.elapsed() < length {
+        thread::park_timeout(Duration::from_millis(100));
+        clock.advance(Duration::from_secs(1));
+        resident.push(resident_kib());
+    }
+    stop.store(true, Ordering::Relaxed);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    store.clear();
+    let left = HELD.load(Ordering::SeqCst) - baseline;
+    let quarter = resident.len() / 4;
+    let most = |samples: &[u64]| samples.iter().copied().max().unwrap_or(0);
+    let (early, late) = (most(&resident[quarter..2 * quarter]), most(&resident[3 * quarter..]));
+    println!(
+        "{early} KiB resident in the second quarter, {late} in the last; {left} bytes are left"
+    );
+    let samples = resident.capacity() * size_of::<u64>();
+    assert!(left <= SLACK + samples as i64, "{left} bytes are left after a clear");
+    assert!(late * 100 <= early * 101, "from {early} to {late} KiB resident");
+}
+
+#[test]
+#[ignore = "creates ten million sessions; run by ci/soak"]
+fn flood_at_the_bound_stays_within_its_memory() {
+    let store = builder(&ManualClock::new()).build().unwrap();
+    (0..BOUND).for_each(|_| drop(store.create_with(vec![0; 100])));
+    let full = HELD.load(Ordering::SeqCst);
+    for n in 0..10_000_000_u32 {
+        store.create_with(vec![0; 100]);
+        if n % 1000 == 0 {
+            let held = HELD.load(Ordering::SeqCst);
+            assert!(store.len() <= BOUND);
+            assert!(held * 10 <= full * 11, "{held} bytes, from {full} when it was full");
+        }
+    }
+}
