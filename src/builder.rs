@@ -189,14 +189,15 @@ impl<T> Builder<T> {
 
     /// Sets a listener that is told of every session that ends, with its last data and the cause.
     ///
-    /// It is called once for each session, by the thread whose operation removed it, after that
+    /// It is called once for each session, by a thread whose operation removed it, after that
     /// operation has taken effect. An expired session ends, for the listener, when it is swept.
     /// Dropping the store tells it nothing.
     ///
     /// # Locking
     ///
     /// Runs outside every lock and may call the store; but it runs inside somebody's operation, so
-    /// keep it short. Ends that it causes itself are told to it after it has returned.
+    /// keep it short. Ends that it causes itself are told to it after it has returned; of a chain of
+    /// more than 1024, each caused by the one before, the rest is told when the next session ends.
     ///
     /// # Panics
     ///

@@ -6,7 +6,6 @@
 //! recurse: they queue, and the outermost delivery on the thread hands them on.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -15,9 +14,10 @@ use crate::id::SessionId;
 use crate::stats::{Event, Stats};
 use crate::sync::{Mutex, thread_local};
 
-/// Queued ends that one delivery hands on. A listener that ends a session for each end it hears of
-/// would otherwise never return; what is left waits for the next delivery.
-const QUEUED_PER_DELIVERY: usize = 1024;
+/// How long a chain of ends, each caused by the one before, one delivery follows. A listener that ends a
+/// session for each end it hears of would otherwise never return: at a microsecond or so each, a chain
+/// costs the operation a millisecond. What is left waits for the next delivery.
+const CHAIN: usize = 1024;
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,13 +99,13 @@ impl<T> Ended<T> {
 /// What the store has let go of and must still deal with.
 enum Leaving<T> {
     Ended(Ended<T>),
-    Replaced(Arc<Record<T>>),
+    Held(Arc<Record<T>>),
 }
 
 /// The store's listener, and the ends that wait for it.
 pub(crate) struct Ends<T> {
     listener: Option<Listener<T>>,
-    queue: Mutex<VecDeque<Leaving<T>>>,
+    queue: Mutex<Vec<Leaving<T>>>,
 }
 
 thread_local! {
@@ -115,7 +115,7 @@ thread_local! {
 
 impl<T> Ends<T> {
     pub(crate) fn new(listener: Option<Listener<T>>) -> Self {
-        Self { listener, queue: Mutex::new(VecDeque::new()) }
+        Self { listener, queue: Mutex::new(Vec::new()) }
     }
 
     /// Tells the listener of sessions that ended, and drops them. Counts each by its cause.
@@ -127,9 +127,18 @@ impl<T> Ends<T> {
         self.let_go(stats, counted);
     }
 
-    /// Drops a record that a commit replaced.
-    pub(crate) fn discard(&self, stats: &Stats, replaced: Arc<Record<T>>) {
-        self.let_go(stats, [Leaving::Replaced(replaced)]);
+    /// Drops a record that the store held and no longer needs.
+    pub(crate) fn discard(&self, stats: &Stats, held: Arc<Record<T>>) {
+        self.discard_all(stats, [held]);
+    }
+
+    /// Drops many, like [`discard`](Self::discard).
+    pub(crate) fn discard_all(
+        &self,
+        stats: &Stats,
+        held: impl IntoIterator<Item = Arc<Record<T>>>,
+    ) {
+        self.let_go(stats, held.into_iter().map(Leaving::Held));
     }
 
     fn let_go(&self, stats: &Stats, leaving: impl IntoIterator<Item = Leaving<T>>) {
@@ -149,24 +158,28 @@ impl<T> Ends<T> {
             return;
         };
         leaving.for_each(|leaving| self.finish(stats, leaving));
-        for _ in 0..QUEUED_PER_DELIVERY {
-            let Some(queued) = self.pop() else { break };
-            self.finish(stats, queued);
+        self.hand_on(stats);
+    }
+
+    /// Deals with the ends that user code caused while others were delivered.
+    pub(crate) fn hand_on(&self, stats: &Stats) {
+        for _ in 0..CHAIN {
+            let queued = std::mem::take(&mut *self.queue());
+            if queued.is_empty() {
+                break;
+            }
+            queued.into_iter().for_each(|queued| self.finish(stats, queued));
         }
     }
 
-    fn pop(&self) -> Option<Leaving<T>> {
-        self.queue().pop_front()
-    }
-
-    fn queue(&self) -> impl std::ops::DerefMut<Target = VecDeque<Leaving<T>>> {
+    fn queue(&self) -> impl std::ops::DerefMut<Target = Vec<Leaving<T>>> {
         // No user code runs while it is locked, so it is never poisoned in the middle of a change.
         self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn finish(&self, stats: &Stats, leaving: Leaving<T>) {
         let record = match leaving {
-            Leaving::Replaced(record) => record,
+            Leaving::Held(record) => record,
             Leaving::Ended(Ended { id, record, cause }) => {
                 if let Some(listener) = &self.listener {
                     let data = &record.value;

@@ -27,9 +27,6 @@ const _: () = assert!(size_of::<Bucket<[u64; 100]>>() == 32);
 /// A table at least this many times larger than its content is worth making smaller.
 const SPARSE: usize = 8;
 
-/// The most entries that are moved to make a table smaller under one lock: some 20 µs of work.
-const MOVABLE: usize = 1024;
-
 /// The smallest table worth making smaller, in buckets: 2 KiB.
 const SMALL: usize = 64;
 
@@ -303,10 +300,10 @@ impl<T> Exclusive<'_, T> {
     }
 
     /// Moves the entries to a smaller table if they are few in a large one, and returns the old
-    /// table.
+    /// table. At the most a seventh of the work that the last growth of the table was.
     pub(crate) fn shrink_if_sparse(&mut self) -> Option<Spent<T>> {
         let (len, buckets) = (self.table.len(), self.table.buckets());
-        if buckets <= SMALL || len > MOVABLE || len > buckets / SPARSE {
+        if buckets <= SMALL || len > buckets / SPARSE {
             return None;
         }
         let hasher = self.hasher;

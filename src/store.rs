@@ -6,14 +6,17 @@
 
 mod commit;
 mod lifetime;
+mod moves;
 mod walk;
 
 pub use lifetime::Expiry;
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::moves::Moves;
 use crate::attributes::Attributes;
 use crate::builder::{Builder, Config};
 use crate::capacity::{Capacity, Slot};
@@ -29,7 +32,7 @@ use crate::session::Session;
 use crate::shards::{Exclusive, Place};
 use crate::stats::{Event, Stats};
 use crate::sweep::{Batch, Sweep};
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, Ordering};
 
 /// Slices that a create runs before it finds the store full.
 const SLICES_FOR_ROOM: usize = 8;
@@ -76,8 +79,7 @@ struct Inner<T> {
     /// Whether any session was created under a caller's text. Until then, a text that is not the
     /// form of an id is a miss without a digest or a lock.
     foreign_ids: AtomicBool,
-    /// How many walks are under way: no session may rotate out of their path.
-    walks: AtomicUsize,
+    moves: Moves,
 }
 
 impl SessionStore<Attributes> {
@@ -111,7 +113,7 @@ impl<T> SessionStore<T> {
             ends: Ends::new(config.listener),
             stats: Stats::new(),
             foreign_ids: AtomicBool::new(false),
-            walks: AtomicUsize::new(0),
+            moves: Moves::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -335,8 +337,9 @@ impl<T> Inner<T> {
         if slot.is_none() && self.is_taken(id, now) {
             return Err(Rejected { value: data, error: CreateError::Taken });
         }
+        let slot = slot.or_else(|| self.sweep_for_room(now, || self.sweep.is_due(now)));
         let slot = slot.or_else(|| self.capacity.make_room(&self.gate, id, now, &mut ended));
-        let slot = slot.or_else(|| self.sweep_for_room(now));
+        let slot = slot.or_else(|| self.sweep_for_room(now, || self.sweep.is_needed()));
         let created = match slot {
             Some(slot) => self.insert(id, data, slot, now, &mut ended),
             None => {
@@ -432,15 +435,20 @@ impl<T> Inner<T> {
         self.settle(batch);
     }
 
-    /// Sweeps a full store for a slot, a few slices at the most: enough to find every expired session
-    /// of a small store, and a bounded price for a flood that a large one refuses.
+    /// Sweeps a full store for a slot as long as it is worth it, a few slices at the most: enough to find
+    /// every expired session of a small store, and a bounded price for a flood that a large one refuses.
     #[cold]
-    fn sweep_for_room(&self, now: Tick) -> Option<Slot<'_>> {
-        let slices = if self.sweep.is_needed() { SLICES_FOR_ROOM } else { 0 };
-        (0..slices).find_map(|_| {
+    fn sweep_for_room(&self, now: Tick, worth_it: impl Fn() -> bool) -> Option<Slot<'_>> {
+        for _ in 0..SLICES_FOR_ROOM {
+            if !worth_it() {
+                break;
+            }
             self.sweep_slice(now);
-            self.capacity.reserve()
-        })
+            if let Some(slot) = self.capacity.reserve() {
+                return Some(slot);
+            }
+        }
+        None
     }
 
     /// Deals with what a slice has removed, outside every lock.
@@ -463,6 +471,24 @@ fn take_dead<T>(shard: &mut Exclusive<'_, T>, place: &Place, now: Tick) -> Optio
     let entry = shard.remove(place)?;
     Some(Ended::new(place.id, entry, Cause::from(death)))
 }
+
+impl<T> Drop for Inner<T> {
+    fn drop(&mut self) {
+        if !std::mem::needs_drop::<T>() {
+            return;
+        }
+        // One by one, where a panic is caught: two values that panic would abort the process.
+        for shard in 0..self.gate.count() {
+            let entries = self.gate.exclusive(shard).take_all().into_entries();
+            self.ends.discard_all(&self.stats, entries.map(|(_, entry)| entry.into_record()));
+        }
+        self.ends.hand_on(&self.stats);
+    }
+}
+
+// User code runs where its panics are caught, or after the store was left consistent.
+impl<T> UnwindSafe for SessionStore<T> {}
+impl<T> RefUnwindSafe for SessionStore<T> {}
 
 impl<T> Clone for SessionStore<T> {
     fn clone(&self) -> Self {

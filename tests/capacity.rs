@@ -238,3 +238,17 @@ fn evicted_session_is_gone_for_good() {
     assert!(!store.rotate(&mut first) && !store.destroy(first.id()));
     assert_eq!((store.len(), store.stats().evicted), (1, 1));
 }
+
+#[test]
+fn expired_session_goes_before_live_ones_in_a_store_larger_than_a_sample() {
+    for _ in 0..20 {
+        let clock = ManualClock::new();
+        let store = SessionStore::<u32>::builder().ttl(Duration::from_secs(1000)).max_sessions(100);
+        let store = store.clock(clock.clone()).build().unwrap();
+        let all: Vec<_> = (0..100).map(|n| store.create_with(n)).collect();
+        store.set_expiry(all[0].id(), Duration::from_secs(1));
+        clock.advance(Duration::from_secs(2));
+        store.create();
+        assert_eq!(store.stats().evicted, 0);
+    }
+}

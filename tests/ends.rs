@@ -1,6 +1,7 @@
 //! The listener: each end once, with its cause and the last data, and the counters that go with it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use cloakroom::{Builder, Cause, Expiry, ManualClock, SessionId, SessionStore};
@@ -243,4 +244,24 @@ fn counters_add_up_over_all_ends() {
     assert_eq!(stats.cleared, count(Cause::Cleared));
     assert_eq!(told.len(), 320);
     assert_eq!((setup.store.len(), stats.cleared), (0, 20));
+}
+
+#[test]
+fn every_end_is_told_although_a_listener_ended_thousands() {
+    let cell: Arc<OnceLock<SessionStore<u32>>> = Arc::default();
+    let told = Arc::new(AtomicUsize::new(0));
+    let (store, count) = (Arc::clone(&cell), Arc::clone(&told));
+    let built = SessionStore::<u32>::builder().on_end(move |end| {
+        count.fetch_add(1, Ordering::SeqCst);
+        if end.cause == Cause::Destroyed {
+            store.get().unwrap().clear();
+        }
+    });
+    cell.set(built.build().unwrap()).ok().unwrap();
+    let store = cell.get().unwrap();
+    (0..5000).for_each(|n| _ = store.create_with(n));
+    let last = store.create();
+    store.destroy(last.id());
+    (0..100).for_each(|_| _ = store.load(last.id()));
+    assert_eq!(told.load(Ordering::SeqCst), 5001);
 }

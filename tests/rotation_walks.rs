@@ -1,11 +1,12 @@
 //! The walks against sessions that change their id meanwhile: none escapes.
 //!
-//! Another thread rotates them at the walk's word, so that each case is reached without a race.
+//! A listener, or another thread at the walk's word, rotates them: each case is reached without a race.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 
-use cloakroom::SessionStore;
+use cloakroom::{Cause, Session, SessionStore};
 
 /// A thread that rotates the sessions of a store, each the next time it is told to.
 struct Rotator {
@@ -81,4 +82,43 @@ fn walk_shows_a_session_that_rotates_meanwhile() {
             assert!(seen.iter().all(|seen| *seen), "{shards} shards, {sessions} sessions");
         }
     }
+}
+
+#[test]
+fn session_does_not_escape_a_clear_by_rotating_inside_a_walk() {
+    let cell: Arc<OnceLock<SessionStore<u32>>> = Arc::default();
+    let handles: Arc<Mutex<Vec<Session<u32>>>> = Arc::default();
+    let (store, rotated) = (Arc::clone(&cell), Arc::clone(&handles));
+    let built = SessionStore::<u32>::builder().shards(2).on_end(move |end| {
+        if end.cause == Cause::Cleared {
+            let mut handles = std::mem::take(&mut *rotated.lock().unwrap());
+            handles.iter_mut().for_each(|s| _ = store.get().unwrap().rotate(s));
+        }
+    });
+    cell.set(built.build().unwrap()).ok().unwrap();
+    let store = cell.get().unwrap();
+    (0..200).for_each(|n| handles.lock().unwrap().push(store.create_with(n)));
+    let mut left = None;
+    store.for_each(|_, _| {
+        _ = left.get_or_insert_with(|| {
+            store.clear();
+            store.len()
+        })
+    });
+    assert_eq!(left, Some(0));
+}
+
+#[test]
+fn walk_ends_beside_a_thread_that_rotates_all_the_time() {
+    let store = SessionStore::builder().shards(2).build().unwrap();
+    let rotator = Rotator::of(&store, 2_000);
+    let mut seen = 0;
+    // A rotation for each session that is shown: before the walk is through with a shard, something
+    // has always moved.
+    store.for_each(|_, _| {
+        rotator.rotate_one();
+        seen += 1;
+    });
+    rotator.finish();
+    assert!(seen >= 2_000, "{seen}");
 }

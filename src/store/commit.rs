@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use super::{Inner, SessionStore};
-use crate::entry::Record;
+use crate::clock::Tick;
+use crate::entry::{Entry, Record};
 use crate::error::SaveError;
-use crate::id::{AsSessionId, SessionId};
+use crate::id::AsSessionId;
 use crate::session::Session;
+use crate::shards::Place;
 use crate::stats::Event;
 use crate::sync::Backoff;
 
@@ -35,18 +37,20 @@ impl<T: Clone> SessionStore<T> {
     ///
     /// Counts as activity. Never changes the session's absolute limit.
     pub fn save(&self, session: &Session<T>) -> bool {
+        let inner = &*self.inner;
         let record = session.to_commit();
-        let committed = self.inner.commit(*session.id(), Arc::clone(&record), |_| true);
-        match committed {
+        let (now, place) = (inner.clock.now(), inner.gate.place(*session.id()));
+        match inner.commit(now, &place, &record, |_| true) {
             Committed::Replaced(old) => {
-                let noted_before = session.note_saved(record);
-                for old in noted_before.into_iter().chain([old]) {
-                    self.inner.ends.discard(&self.inner.stats, old);
+                inner.ends.discard(&inner.stats, old);
+                if let Some(before) = session.note_saved(record) {
+                    inner.ends.discard(&inner.stats, before);
                 }
                 true
             }
             Committed::Conflict | Committed::Gone => {
-                self.inner.stats.count(Event::SavedGone);
+                inner.stats.count(Event::SavedGone);
+                inner.ends.discard(&inner.stats, record);
                 false
             }
         }
@@ -79,28 +83,26 @@ impl<T: Clone> SessionStore<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_save(&self, session: &mut Session<T>) -> Result<(), SaveError> {
+        let inner = &*self.inner;
         let record = session.to_commit();
-        let committed = self
-            .inner
-            .commit(*session.id(), Arc::clone(&record), |stored| session.is_based_on(stored));
-        match committed {
+        let (now, place) = (inner.clock.now(), inner.gate.place(*session.id()));
+        let refused = match inner.commit(now, &place, &record, |stored| session.is_based_on(stored))
+        {
             Committed::Replaced(old) => {
-                // The handle was based on the old version, so that this is not the last reference.
-                drop(old);
+                inner.ends.discard(&inner.stats, old);
                 for held in session.rebase(record) {
-                    self.inner.ends.discard(&self.inner.stats, held);
+                    inner.ends.discard(&inner.stats, held);
                 }
-                Ok(())
+                return Ok(());
             }
-            Committed::Conflict => {
-                self.inner.stats.count(Event::Conflicted);
-                Err(SaveError::Conflict)
-            }
+            Committed::Conflict => SaveError::Conflict,
             Committed::Gone => {
-                self.inner.stats.count(Event::SavedGone);
-                Err(SaveError::Gone)
+                inner.stats.count(Event::SavedGone);
+                SaveError::Gone
             }
-        }
+        };
+        inner.ends.discard(&inner.stats, record);
+        Err(refused)
     }
 
     /// Changes a session's data as one step, and returns what the closure returned; `None` if there
@@ -130,61 +132,59 @@ impl<T: Clone> SessionStore<T> {
         id: impl AsSessionId,
         mut change: impl FnMut(&mut T) -> R,
     ) -> Option<R> {
-        let Some(id) = self.inner.resolve(id.named()) else {
-            self.inner.stats.count(Event::Missed);
-            return None;
-        };
+        let inner = &*self.inner;
+        let place = inner.resolve(id.named()).map(|id| inner.gate.place(id));
+        let current = || inner.current(inner.clock.now(), place.as_ref()?);
         let backoff = Backoff::new();
-        loop {
-            let Some(seen) = self.inner.current(id) else {
-                break;
-            };
+        while let (Some(seen), Some(place)) = (current(), &place) {
             let mut value = seen.value.clone();
             let result = change(&mut value);
             let record = Record::fresh(value);
             record.claim();
-            match self.inner.commit(id, record, |stored| Arc::ptr_eq(stored, &seen)) {
+            // The clock once more: the closure took its time.
+            let now = inner.clock.now();
+            let committed = inner.commit(now, place, &record, |stored| Arc::ptr_eq(stored, &seen));
+            inner.ends.discard(&inner.stats, record);
+            inner.ends.discard(&inner.stats, seen);
+            match committed {
                 Committed::Replaced(old) => {
-                    drop(seen);
-                    self.inner.ends.discard(&self.inner.stats, old);
+                    inner.ends.discard(&inner.stats, old);
                     return Some(result);
                 }
-                Committed::Conflict => self.inner.stats.count(Event::Conflicted),
+                Committed::Conflict => backoff.snooze(),
                 Committed::Gone => break,
             }
-            backoff.snooze();
         }
-        self.inner.stats.count(Event::Missed);
+        inner.stats.count(Event::Missed);
         None
     }
 }
 
 impl<T> Inner<T> {
     /// Returns a live session's record.
-    fn current(&self, id: SessionId) -> Option<Arc<Record<T>>> {
-        let now = self.clock.now();
-        let show =
-            |entry: &crate::entry::Entry<T>| entry.is_live(now).then(|| Arc::clone(entry.record()));
-        self.gate.read(&self.gate.place(id), show).flatten()
+    pub(super) fn current(&self, now: Tick, place: &Place) -> Option<Arc<Record<T>>> {
+        let show = |entry: &Entry<T>| entry.is_live(now).then(|| Arc::clone(entry.record()));
+        self.gate.read(place, show).flatten()
     }
 
     /// Puts a claimed record in the place of the stored one, if the session lives and `wanted`
     /// agrees to replace that one. `wanted` compares pointers, no user code.
+    ///
+    /// The caller keeps a reference to the record, so that it is never dropped here.
     fn commit(
         &self,
-        id: SessionId,
-        record: Arc<Record<T>>,
+        now: Tick,
+        place: &Place,
+        record: &Arc<Record<T>>,
         wanted: impl FnOnce(&Arc<Record<T>>) -> bool,
     ) -> Committed<T> {
-        let now = self.clock.now();
-        let place = self.gate.place(id);
         let mut shard = self.gate.exclusive(place.shard);
-        let committed = match shard.find(&place) {
+        let committed = match shard.find(place) {
             Some(entry) if entry.is_live(now) => {
                 // Only what is stored is activity: a conflict must not show.
                 if wanted(entry.record()) {
                     entry.touch(now, self.policy.idle);
-                    Committed::Replaced(entry.commit(record))
+                    Committed::Replaced(entry.commit(Arc::clone(record)))
                 } else {
                     Committed::Conflict
                 }
@@ -192,8 +192,10 @@ impl<T> Inner<T> {
             _ => Committed::Gone,
         };
         drop(shard);
-        if matches!(committed, Committed::Replaced(_)) {
-            self.stats.count(Event::Saved);
+        match committed {
+            Committed::Replaced(_) => self.stats.count(Event::Saved),
+            Committed::Conflict => self.stats.count(Event::Conflicted),
+            Committed::Gone => {}
         }
         self.tend(now);
         committed

@@ -162,7 +162,7 @@ impl<T> SessionStore<T> {
 
 enum Rotated {
     Yes,
-    /// The new id is in the table already, or would take the session out of the path of a walk.
+    /// The new id is in the table already.
     Taken,
     Gone,
 }
@@ -181,9 +181,7 @@ impl<T> Inner<T> {
         let now = self.clock.now();
         let (from, to) = (self.gate.place(old), self.gate.place(new));
         let mut pair = self.gate.exclusive_pair(&from, &to);
-        // Walks go upwards: what moves up stays before them.
-        let escapes = to.shard < from.shard && self.is_walked_by_others();
-        if escapes || pair.shard_of(&to).find(&to).is_some() {
+        if pair.shard_of(&to).find(&to).is_some() {
             return Rotated::Taken;
         }
         let shard = pair.shard_of(&from);
@@ -193,10 +191,7 @@ impl<T> Inner<T> {
         };
         let moved = Entry::new(entry.deadline(), Arc::clone(entry.record()));
         pair.shard_of(&to).insert(&to, moved);
-        if to.shard == from.shard {
-            // To a walk that is in this shard, the session may have gone where it has been.
-            pair.shard_of(&to).mark_moved();
-        }
+        self.moves.note(old, new);
         drop(pair);
         self.ends.deliver(&self.stats, [Ended::new(old, entry, Cause::Rotated)]);
         self.tend(now);

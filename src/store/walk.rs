@@ -4,26 +4,22 @@
 //! are closures called, listeners told and values dropped. So a walk sees no single instant of the
 //! store, and delays nobody by more than one slice.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::moves::Met;
 use super::{Inner, SessionStore};
 use crate::clock::Tick;
 use crate::ends::{Cause, Ended};
-use crate::entry::Record;
+use crate::entry::{Entry, Record};
 use crate::id::SessionId;
 use crate::stats::StoreStats;
 use crate::sweep::{Batch, DEFAULT_BUDGET};
-use crate::sync::{AtomicUsize, Ordering, thread_local};
 
 /// Sessions copied under one shared lock: their reference counts are in as many cache lines, some
 /// 100 ns each when none is cached.
 const COPIED_PER_SLICE: usize = 128;
-
-/// A bucket beyond those of any table.
-const PAST_THE_END: usize = usize::MAX;
 
 /// Buckets that one call of `stats` looks at, over all shards: 128 KiB of them, and an estimate that
 /// is within two points of a hundred, 19 times out of 20, for a table half full.
@@ -32,51 +28,70 @@ const SAMPLED: usize = 4096;
 impl<T> SessionStore<T> {
     /// Calls a closure for each live session, with its id and its data.
     ///
-    /// A session that lives throughout the walk is seen exactly once; if it is rotated meanwhile, it
-    /// may be seen under both ids. One that is created or ends meanwhile may be seen or not. Does not
-    /// count as activity. The order is arbitrary.
+    /// A session that lives throughout the walk is seen exactly once; if it is rotated meanwhile, at
+    /// least once, under one of its ids. One that is created or ends meanwhile may be seen or not. Does
+    /// not count as activity. The order is arbitrary.
     ///
-    /// Takes time and, shard by shard, 16 bytes of memory for each session.
+    /// Takes time for each session, and memory for the ids of one shard at a time.
     ///
     /// # Locking
     ///
     /// One shard's shared lock at a time, for a slice of its buckets. The closure runs outside.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::SessionStore;
+    ///
+    /// let store = SessionStore::<Option<u64>>::builder().build()?;
+    /// store.create_with(Some(42));
+    /// store.create_with(None);
+    /// let mut users = Vec::new();
+    /// store.for_each(|_, user| users.extend(*user));
+    /// assert_eq!(users, [42]);
+    /// // Log that user out everywhere.
+    /// assert_eq!(store.retain(|_, user| *user != Some(42)), 1);
+    /// # Ok::<(), cloakroom::BuildError>(())
+    /// ```
     pub fn for_each(&self, mut visit: impl FnMut(&SessionId, &T)) {
-        let _walk = Walk::begin(&self.inner.walks);
-        let _visits = Visits::begin(&self.inner.walks);
-        for shard in 0..self.inner.gate.count() {
-            self.inner.walk(shard, |id, record| visit(&id, &record.value));
-        }
+        self.inner.walk(|id, record| {
+            visit(&id, &record.value);
+            self.inner.ends.discard(&self.inner.stats, record);
+            Met::Yes
+        });
     }
 
     /// Ends every live session for which the closure returns `false`, and returns how many.
     ///
     /// The closure's verdict holds for the data it saw: if the session is saved in the meantime, it
     /// is asked again about what was saved. Sees the sessions that [`for_each`](Self::for_each)
-    /// sees. They end with [`Cause::Destroyed`].
+    /// sees, so that none escapes by being rotated. They end with [`Cause::Destroyed`].
     ///
     /// # Locking
     ///
     /// As `for_each`, and the shard's exclusive lock for each removal.
     pub fn retain(&self, mut keep: impl FnMut(&SessionId, &T) -> bool) -> usize {
-        let _walk = Walk::begin(&self.inner.walks);
-        let _visits = Visits::begin(&self.inner.walks);
         let mut removed = 0;
-        for shard in 0..self.inner.gate.count() {
-            self.inner.walk(shard, |id, mut record| {
-                while !keep(&id, &record.value) {
-                    match self.inner.remove_version(id, record) {
-                        Removal::Done => removed += 1,
-                        Removal::Gone => {}
-                        Removal::Changed(changed) => {
-                            record = changed;
-                            continue;
-                        }
-                    }
-                    break;
+        self.inner.walk(|id, mut record| {
+            let met = loop {
+                if keep(&id, &record.value) {
+                    break Met::Yes;
                 }
-            });
-        }
+                match self.inner.remove_version(id, &record) {
+                    Removal::Done => {
+                        removed += 1;
+                        break Met::Yes;
+                    }
+                    Removal::Gone => break Met::No,
+                    Removal::Changed(changed) => {
+                        let judged = std::mem::replace(&mut record, changed);
+                        self.inner.ends.discard(&self.inner.stats, judged);
+                    }
+                }
+            };
+            self.inner.ends.discard(&self.inner.stats, record);
+            met
+        });
         removed
     }
 
@@ -90,16 +105,26 @@ impl<T> SessionStore<T> {
     pub fn clear(&self) {
         let inner = &*self.inner;
         let now = inner.clock.now();
-        let _walk = Walk::begin(&inner.walks);
+        let cause = |entry: &Entry<T>| entry.death(now).map_or(Cause::Cleared, Cause::from);
+        let walk = inner.moves.follow();
         for shard in 0..inner.gate.count() {
             let table = inner.gate.exclusive(shard).take_all();
             inner.capacity.release(table.len());
             let ended = table.into_entries().map(|(id, entry)| {
-                let cause = entry.death(now).map_or(Cause::Cleared, Cause::from);
+                let cause = cause(&entry);
                 Ended::new(id, entry, cause)
             });
             inner.ends.deliver(&inner.stats, ended);
         }
+        walk.catch_up(|id| {
+            let place = inner.gate.place(id);
+            let removed = inner.gate.exclusive(place.shard).remove(&place);
+            let Some(entry) = removed else { return Met::No };
+            inner.capacity.release(1);
+            let cause = cause(&entry);
+            inner.ends.deliver(&inner.stats, [Ended::new(id, entry, cause)]);
+            Met::Yes
+        });
     }
 
     /// Removes every session that has expired when the call begins, and returns how many.
@@ -140,57 +165,6 @@ impl<T> SessionStore<T> {
     }
 }
 
-/// Keeps sessions from rotating out of the path of a walk, until it is dropped.
-struct Walk<'a>(&'a AtomicUsize);
-
-impl<'a> Walk<'a> {
-    fn begin(walks: &'a AtomicUsize) -> Self {
-        // Relaxed, here and in `drop`: see `Inner::rotate`.
-        walks.fetch_add(1, Ordering::Relaxed);
-        Self(walks)
-    }
-}
-
-impl Drop for Walk<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-thread_local! {
-    /// The stores whose sessions this thread is showing to a closure, by address.
-    static VISITING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Marks that a closure of this thread is being shown a store's sessions: what that closure rotates
-/// may go where the walk has been, or in the last shard it would be met again for ever.
-struct Visits(usize);
-
-impl Visits {
-    fn begin(walks: &AtomicUsize) -> Self {
-        let store = std::ptr::from_ref(walks).addr();
-        // Fails only on a thread that is being torn down, which keeps no marks.
-        let _ = VISITING.try_with(|stores| stores.borrow_mut().push(store));
-        Self(store)
-    }
-
-    fn are_ours(walks: &AtomicUsize) -> bool {
-        let store = std::ptr::from_ref(walks).addr();
-        VISITING.try_with(|stores| stores.borrow().contains(&store)).unwrap_or(false)
-    }
-}
-
-impl Drop for Visits {
-    fn drop(&mut self) {
-        let _ = VISITING.try_with(|stores| {
-            let mut stores = stores.borrow_mut();
-            if let Some(at) = stores.iter().rposition(|store| *store == self.0) {
-                stores.remove(at);
-            }
-        });
-    }
-}
-
 enum Removal<T> {
     Done,
     Gone,
@@ -199,28 +173,36 @@ enum Removal<T> {
 }
 
 impl<T> Inner<T> {
-    /// Tells whether a rotation by this thread must keep to the path of a walk.
-    pub(super) fn is_walked_by_others(&self) -> bool {
-        // Relaxed: a walk raises it before its first lock, so it is seen under the lock of any shard
-        // that a walk has been in.
-        self.walks.load(Ordering::Relaxed) > 0 && !Visits::are_ours(&self.walks)
+    /// Shows each live session, shard by shard, and then those that were rotated meanwhile.
+    fn walk(&self, mut visit: impl FnMut(SessionId, Arc<Record<T>>) -> Met) {
+        let walk = self.moves.follow();
+        for shard in 0..self.gate.count() {
+            self.walk_shard(shard, &mut visit);
+        }
+        walk.catch_up(|id| match self.current(self.clock.now(), &self.gate.place(id)) {
+            Some(record) => visit(id, record),
+            None => Met::No,
+        });
     }
 
     /// Shows each live session of a shard once.
-    fn walk(&self, shard: usize, mut visit: impl FnMut(SessionId, Arc<Record<T>>)) {
+    fn walk_shard(&self, shard: usize, visit: &mut impl FnMut(SessionId, Arc<Record<T>>) -> Met) {
         let mut from = Some(0);
         let mut layout = None;
         let mut visited: Vec<SessionId> = Vec::new();
         let mut again: HashSet<SessionId> = HashSet::new();
         let mut slice: Vec<(SessionId, Arc<Record<T>>)> = Vec::with_capacity(COPIED_PER_SLICE);
-        while let Some(mut start) = from {
+        while let Some(start) = from {
             // Anew for each slice: closures take their time, and what has expired is not shown.
             let now = self.clock.now();
             let lock = self.gate.shared(shard);
             if layout.replace(lock.layout()).is_some_and(|before| before != lock.layout()) {
-                // The entries have moved: from the beginning, without those seen before.
+                // The entries have moved: from the beginning, without those seen before. Noted outside
+                // the lock, because it takes time.
+                drop(lock);
                 again.extend(visited.drain(..));
-                start = 0;
+                from = Some(0);
+                continue;
             }
             let stretch = lock.look(start, DEFAULT_BUDGET, |id, entry| {
                 if entry.is_live(now) && !again.contains(&id) {
@@ -233,31 +215,30 @@ impl<T> Inner<T> {
                 }
             });
             drop(lock);
-            // Once more after the last: a session that was shown may have moved meanwhile.
-            from = stretch.next.or((!slice.is_empty()).then_some(PAST_THE_END));
+            from = stretch.next;
             visited.extend(slice.iter().map(|(id, _)| *id));
-            slice.drain(..).for_each(|(id, record)| visit(id, record));
+            for (id, record) in slice.drain(..) {
+                visit(id, record);
+            }
             self.tend(now);
         }
     }
 
     /// Removes a session if it still holds this record.
-    fn remove_version(&self, id: SessionId, record: Arc<Record<T>>) -> Removal<T> {
+    fn remove_version(&self, id: SessionId, record: &Arc<Record<T>>) -> Removal<T> {
         let now = self.clock.now();
         let place = self.gate.place(id);
         let mut shard = self.gate.exclusive(place.shard);
-        let stored = match shard.find(&place) {
-            Some(entry) if entry.is_live(now) => Arc::clone(entry.record()),
+        match shard.find(&place) {
+            Some(entry) if entry.is_live(now) => {
+                if !Arc::ptr_eq(entry.record(), record) {
+                    return Removal::Changed(Arc::clone(entry.record()));
+                }
+            }
             _ => return Removal::Gone,
-        };
-        if !Arc::ptr_eq(&stored, &record) {
-            return Removal::Changed(stored);
         }
-        let Some(entry) = shard.remove(&place) else {
-            return Removal::Gone;
-        };
+        let Some(entry) = shard.remove(&place) else { return Removal::Gone };
         drop(shard);
-        drop((stored, record));
         self.capacity.release(1);
         self.ends.deliver(&self.stats, [Ended::new(id, entry, Cause::Destroyed)]);
         Removal::Done

@@ -173,7 +173,7 @@ impl Run {
         let expired = self.reference.settle(heard, due, Some((id, new)))?;
         self.reference.counts.created += 1;
         self.reference.counts.swept += expired - unswept;
-        if room == Room::Perhaps {
+        if unswept == 1 {
             // Whether the sample or the sweep found the expired one is the store's business.
             let swept = self.store.stats().swept;
             self.reference.counts.swept =

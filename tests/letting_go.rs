@@ -1,0 +1,84 @@
+//! A panic in the `Drop` of a value that the store lets go of reaches nobody.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cloakroom::SessionStore;
+
+/// Whether bombs go off. The tests take turns, because it is one for all.
+static ARMED: AtomicBool = AtomicBool::new(false);
+static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+#[derive(Clone)]
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!ARMED.load(Ordering::SeqCst), "a bomb went off");
+    }
+}
+
+/// Runs with bombs that go off once `arm` is called, and says whether a panic came out.
+fn is_contained(run: impl FnOnce(fn())) -> bool {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let ended = catch_unwind(AssertUnwindSafe(|| run(|| ARMED.store(true, Ordering::SeqCst))));
+    ARMED.store(false, Ordering::SeqCst);
+    ended.is_ok()
+}
+
+fn store_of(bombs: usize) -> SessionStore<Bomb> {
+    let store = SessionStore::builder().build().unwrap();
+    (0..bombs).for_each(|_| drop(store.create_with(Bomb)));
+    store
+}
+
+#[test]
+fn store_full_of_bombs_is_dropped_without_a_panic() {
+    assert!(is_contained(|arm| {
+        let store = store_of(100);
+        arm();
+        drop(store);
+    }));
+}
+
+#[test]
+fn walk_goes_on_when_what_another_let_go_panics() {
+    let (mut seen, mut panics) = (0, 0);
+    assert!(is_contained(|arm| {
+        let store = store_of(10);
+        store.for_each(|id, _| {
+            seen += 1;
+            store.destroy(id);
+            arm();
+        });
+        panics = store.stats().panics;
+    }));
+    assert_eq!((seen, panics), (10, 10));
+}
+
+#[test]
+fn retain_goes_on_when_what_it_judged_is_gone_and_panics() {
+    let mut judged = 0;
+    assert!(is_contained(|arm| {
+        let store = store_of(10);
+        let removed = store.retain(|id, _| {
+            judged += 1;
+            store.destroy(id);
+            arm();
+            false
+        });
+        assert_eq!(removed, 0);
+    }));
+    assert_eq!(judged, 10);
+}
+
+#[test]
+fn update_is_stored_although_what_it_read_panics() {
+    assert!(is_contained(|arm| {
+        let store = store_of(0);
+        let id = *store.create_with(Bomb).id();
+        assert!(store.update(&id, |_| arm()).is_some());
+        assert_eq!(store.stats().panics, 1);
+        assert!(store.contains(&id));
+    }));
+}
