@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::capacity::OnFull;
-use crate::clock::{Clock, MAX_LIFETIME, ticks};
+use crate::clock::{Clock, ticks};
 use crate::ends::{End, Listener};
 use crate::entry::Policy;
 use crate::error::BuildError;
@@ -110,7 +110,7 @@ impl<T> Builder<T> {
 
     /// Sets the absolute lifetime: a session ends this long after it was created, used or not.
     ///
-    /// More than zero; more than [`MAX_LIFETIME`] is cut to it. Default: none.
+    /// More than zero; more than [`MAX_LIFETIME`](crate::MAX_LIFETIME) is cut to it. Default: none.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
@@ -121,7 +121,7 @@ impl<T> Builder<T> {
     /// `load`, `touch`, `save`, `try_save`, `update` and `rotate` are use; `peek`, `contains` and
     /// `expires_in` are not. With a [`ttl`](Self::ttl) the earlier of the two deadlines counts.
     ///
-    /// More than zero and not more than `ttl`; more than [`MAX_LIFETIME`] is cut to it. Default:
+    /// More than zero and not more than `ttl`; more than [`MAX_LIFETIME`](crate::MAX_LIFETIME) is cut to it. Default:
     /// none.
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = Some(idle_timeout);
@@ -139,6 +139,18 @@ impl<T> Builder<T> {
 
     /// Chooses what happens to a new session at [`max_sessions`](Self::max_sessions). Default:
     /// [`OnFull::Evict`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::{CreateError, OnFull, SessionStore};
+    ///
+    /// let builder = SessionStore::<u32>::builder().max_sessions(1).on_full(OnFull::Refuse);
+    /// let store = builder.build()?;
+    /// store.create();
+    /// assert_eq!(store.try_create().unwrap_err(), CreateError::AtCapacity { max_sessions: 1 });
+    /// # Ok::<(), cloakroom::BuildError>(())
+    /// ```
     pub fn on_full(mut self, on_full: OnFull) -> Self {
         self.on_full = on_full;
         self
@@ -147,7 +159,8 @@ impl<T> Builder<T> {
     /// Sets the number of shards, each with a lock and a table of its own.
     ///
     /// A power of two from 2 to 65536. Default: 256, or 4 for each core if that is more; fewer if
-    /// [`max_sessions`](Self::max_sessions) is small, one for about 64 sessions.
+    /// [`max_sessions`](Self::max_sessions) is small, one for about 64 sessions. Many more shards than
+    /// sessions make evictions slow, which then look for a session in one shard after the other.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self
@@ -203,6 +216,20 @@ impl<T> Builder<T> {
     ///
     /// A panic of the listener is caught and counted in
     /// [`StoreStats::panics`](crate::StoreStats::panics).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::{Cause, SessionStore};
+    /// use std::sync::mpsc;
+    ///
+    /// let (sender, ends) = mpsc::channel();
+    /// let builder = SessionStore::<u32>::builder();
+    /// let store = builder.on_end(move |end| sender.send((end.cause, *end.data)).unwrap()).build()?;
+    /// store.destroy(store.create_with(7).id());
+    /// assert_eq!(ends.recv(), Ok((Cause::Destroyed, 7)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_end(mut self, listener: impl Fn(End<'_, T>) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
@@ -283,8 +310,7 @@ fn not_zero(setting: &'static str, lifetime: Option<Duration>) -> Result<(), Bui
     let Some(lifetime) = lifetime else {
         return Ok(());
     };
-    let limit = format!("more than zero and is cut to {MAX_LIFETIME:?}");
-    check(setting, lifetime, lifetime > Duration::ZERO, &limit)
+    check(setting, lifetime, lifetime > Duration::ZERO, "more than zero")
 }
 
 fn check(

@@ -1,9 +1,10 @@
 //! Owns how many sessions there may be: one reservation for the whole store, and who makes room.
 //!
 //! A session holds a slot from before it enters the table until after it has left it, so the table
-//! never holds more than the bound, whatever races. At the bound an expired session goes first, then
-//! the one soonest to expire among a sample: under an idle timeout that is sampled LRU, with no
-//! bookkeeping of its own. Looks at entries under shared locks and never holds two.
+//! never holds more than the bound, whatever races. At the bound an expired session that a due sweep or
+//! the sample finds goes first, then the one soonest to expire among the sample: under an idle timeout
+//! that is sampled LRU, with no bookkeeping of its own. Looks at entries under shared locks and never
+//! holds two.
 
 use std::ops::ControlFlow;
 
@@ -22,17 +23,20 @@ const SAMPLE: usize = 16;
 /// only grows, 7/16.
 const SAMPLE_BUCKETS: usize = 64;
 
-/// How often an eviction that lost a race is tried again before the store counts as full.
+/// How often an eviction that lost a race is tried again before the store counts as full: as many
+/// touches in a row must hit just the sample's choice, or as many creates must be half done.
 const ATTEMPTS: usize = 32;
 
 /// What happens to a new session when the store is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFull {
-    /// An expired session makes room, else the one soonest to expire among a sample of 16.
+    /// What is soonest to expire among a sample of 16 makes room, an expired session above all; where a
+    /// slice of the sweep is due, what that finds. A store of up to 16 sessions is its own sample.
     #[default]
     Evict,
-    /// An expired session of the sample makes room; a live one never does. With no room,
+    /// An expired session makes room, if the sample or a few slices of the sweep find one; a live one
+    /// never does. With no room,
     /// [`try_create`](crate::SessionStore::try_create) is an error and
     /// [`create`](crate::SessionStore::create) returns a session that is not stored.
     Refuse,

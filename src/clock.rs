@@ -19,8 +19,8 @@ pub(crate) const NEVER: Tick = u64::MAX - 1;
 /// The last moment a clock shows and the last finite deadline: there, all that can expire has.
 const LAST: Tick = NEVER - 2;
 
-/// Where a manual clock starts, in nanoseconds: any time that is not 0 or 1.
-const MANUAL_ORIGIN: Tick = 1_000_000_000;
+/// Where a clock with no origin of its own starts, in nanoseconds: any time that is not 0 or 1.
+const ORIGIN: Tick = 1_000_000_000;
 
 /// The longest lifetime a store keeps: 100 years of 365.25 days. Longer ones are cut to it.
 ///
@@ -113,7 +113,7 @@ impl ManualClock {
     /// Returns a clock at its origin.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(AtomicU64::new(MANUAL_ORIGIN)))
+        Self(Arc::new(AtomicU64::new(ORIGIN)))
     }
 
     /// Moves the time on for every clone. A jump beyond 584 years stops there.
@@ -128,7 +128,7 @@ impl ManualClock {
     /// Returns how far this clock has been advanced since it was made.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        Duration::from_nanos(self.now() - MANUAL_ORIGIN)
+        Duration::from_nanos(self.now() - ORIGIN)
     }
 
     fn now(&self) -> Tick {
@@ -224,15 +224,15 @@ mod system {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod system {
-    use super::{LAST, MANUAL_ORIGIN, Tick};
+    use super::{LAST, ORIGIN, Tick};
     use std::sync::OnceLock;
     use std::time::Instant;
 
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub(super) fn now() -> Tick {
-        static ORIGIN: OnceLock<Instant> = OnceLock::new();
-        let origin = ORIGIN.get_or_init(Instant::now);
+        static BEGIN: OnceLock<Instant> = OnceLock::new();
+        let origin = BEGIN.get_or_init(Instant::now);
         let elapsed = u64::try_from(origin.elapsed().as_nanos()).unwrap_or(LAST);
-        MANUAL_ORIGIN.saturating_add(elapsed).min(LAST)
+        ORIGIN.saturating_add(elapsed).min(LAST)
     }
 }

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
-/// Why a [`Builder`](crate::Builder) made no store: names the setting, its value and the limit.
+/// Why a [`Builder`](crate::Builder) made no store, or a cookie got no name: names the setting, its value
+/// and the limit.
 ///
 /// # Examples
 ///
@@ -42,7 +43,7 @@ impl fmt::Display for BuildError {
 impl Error for BuildError {}
 
 /// The operating system gave no random bytes, so there is no id that nobody can guess.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntropyError(getrandom::Error);
 
 impl From<getrandom::Error> for EntropyError {
@@ -64,7 +65,7 @@ impl Error for EntropyError {
 }
 
 /// Why a session was not created.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CreateError {
     /// The store holds as many sessions as it may, and none could be evicted.
@@ -154,7 +155,7 @@ impl fmt::Display for SaveError {
 impl Error for SaveError {}
 
 /// Why [`try_rotate`](crate::SessionStore::try_rotate) left the session under its old id.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RotateError {
     /// The session has ended.

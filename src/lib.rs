@@ -27,8 +27,8 @@
 //! # Guarantees
 //!
 //! * **Cheap to share.** A [`SessionStore`] is one reference count; clones share the sessions.
-//! * **Cheap to load.** A load that hits allocates nothing and takes no exclusive lock: it shares one
-//!   shard's lock for one probe. A [`Session`] is a snapshot, never a guard, so it may be held across
+//! * **Cheap to load.** A load allocates nothing and waits for no exclusive lock: it shares one shard's
+//!   lock for one probe. A [`Session`] is a snapshot, never a guard, so it may be held across
 //!   an `.await`.
 //! * **Expired is gone.** An expired session is invisible at once, swept or not.
 //! * **Nothing comes back.** Only `create` and its kin create: a save that races a logout loses.

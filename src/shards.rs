@@ -24,7 +24,8 @@ type Table<T> = RawTable<Bucket<T>>;
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Bucket<[u64; 100]>>() == 32);
 
-/// A table at least this many times larger than its content is worth making smaller.
+/// A table at least this many times larger than its content is worth making smaller: four times what
+/// it would be at its sparsest if it had only grown, so that it does not grow and shrink by turns.
 const SPARSE: usize = 8;
 
 /// The smallest table worth making smaller, in buckets: 2 KiB.

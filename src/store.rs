@@ -1,10 +1,13 @@
 //! Owns [`SessionStore`]: what the clock, the ids, the shards and the sweep make together.
 //!
-//! Each operation reads the clock once, hashes once, locks one shard once, and runs user code only
-//! after the lock is released. Creating, loading and destroying are here; changes of data in
-//! `store/commit.rs`, of lifetimes and ids in `store/lifetime.rs`, walks in `store/walk.rs`.
+//! Each operation reads the clock once, hashes once and locks one shard once, unless it says otherwise,
+//! and runs user code only after the lock is released. Loading and destroying are here;
+//! creating in `store/create.rs`, changes of data in `store/commit.rs`, of lifetimes and ids in
+//! `store/lifetime.rs`, walks in `store/walk.rs`, with what they must know of rotations in
+//! `store/moves.rs`.
 
 mod commit;
+mod create;
 mod lifetime;
 mod moves;
 mod walk;
@@ -19,11 +22,10 @@ use std::time::Duration;
 use self::moves::Moves;
 use crate::attributes::Attributes;
 use crate::builder::{Builder, Config};
-use crate::capacity::{Capacity, Slot};
+use crate::capacity::Capacity;
 use crate::clock::{Clock, Tick};
 use crate::ends::{Cause, Ended, Ends};
-use crate::entry::{Entry, Policy, Record};
-use crate::error::{CreateError, Rejected};
+use crate::entry::{Entry, Policy};
 use crate::gate::Gate;
 use crate::id::mint::Mint;
 use crate::id::sealed::Named;
@@ -34,19 +36,18 @@ use crate::stats::{Event, Stats};
 use crate::sweep::{Batch, Sweep};
 use crate::sync::{AtomicBool, Ordering};
 
-/// Slices that a create runs before it finds the store full.
-const SLICES_FOR_ROOM: usize = 8;
-
 /// A sharded, concurrent store of sessions, shared by all its clones.
 ///
-/// Cloning costs one reference count. All methods take `&self`, none is `async`, and none blocks for
-/// longer than a bounded piece of work on one shard.
+/// Cloning costs one reference count. All methods take `&self`, and none is `async`. A store is shared
+/// between threads if `T` is `Send` and `Sync`.
 ///
 /// # Locking
 ///
 /// `load`, `peek`, `touch`, `contains` and `expires_in` take one shard's shared lock for one probe;
-/// whatever changes the table takes one shard's exclusive lock, and `rotate` two. No lock is held
-/// while a closure, a listener or a `Clone` or `Drop` of `T` runs, so any of them may call the store.
+/// whatever changes the table takes one shard's exclusive lock, and `rotate` two. That is a bounded
+/// piece of work, but for the growth of one shard's table. Any operation may run a slice of the sweep,
+/// which takes only locks that are free. No lock is held while a closure, a listener or a `Clone` or
+/// `Drop` of `T` runs, so any of them may call the store.
 ///
 /// # Examples
 ///
@@ -95,7 +96,8 @@ impl SessionStore<Attributes> {
 }
 
 impl<T> SessionStore<T> {
-    /// Returns a builder with all settings at their defaults.
+    /// Returns a builder with all settings at their defaults. The type of the data is to be named:
+    /// `SessionStore::<Visitor>::builder()`, or `SessionStore::<Attributes>::builder()`.
     pub fn builder() -> Builder<T> {
         Builder::new()
     }
@@ -116,108 +118,6 @@ impl<T> SessionStore<T> {
             moves: Moves::new(),
         };
         Self { inner: Arc::new(inner) }
-    }
-
-    /// Creates a session with the default data, and stores it.
-    ///
-    /// If the store is full and nothing may be evicted, the session is returned but not stored, and
-    /// counted in [`StoreStats::creates_refused`](crate::StoreStats::creates_refused);
-    /// [`try_create`](Self::try_create) tells.
-    ///
-    /// # Panics
-    ///
-    /// If the operating system has no randomness for the id. `try_create` returns that as an error.
-    pub fn create(&self) -> Session<T>
-    where
-        T: Default,
-    {
-        self.create_with(T::default())
-    }
-
-    /// Creates a session with the given data, and stores it, like [`create`](Self::create).
-    ///
-    /// # Panics
-    ///
-    /// If the operating system has no randomness for the id.
-    pub fn create_with(&self, data: T) -> Session<T> {
-        match self.inner.create(data) {
-            Ok(session) => session,
-            Err(Rejected { value, error }) => self.inner.unstored(value, error),
-        }
-    }
-
-    /// Creates a session with the default data under a caller's id, any text, and stores it.
-    ///
-    /// An id that is taken by a live session is not handed out again: the session then gets a new
-    /// one of its own, which [`Session::id`] tells. Use
-    /// [`try_create_with_id`](Self::try_create_with_id) to be told instead. A full store is treated
-    /// as by [`create`](Self::create).
-    ///
-    /// # Security
-    ///
-    /// The session is as hard to guess as the text is. The store keeps only the text's digest
-    /// (SHA-256, cut to 128 bits), unless the text is an id's canonical form; the session's
-    /// [`id`](Session::id) is that digest, and finds it too. Once any foreign id exists, each lookup
-    /// of a text that is not an id's form costs a digest.
-    ///
-    /// # Panics
-    ///
-    /// If the id is taken and the operating system has no randomness for another.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the shape that rust-web-server's users have"
-    )]
-    pub fn create_with_id(&self, id: String) -> Session<T>
-    where
-        T: Default,
-    {
-        match self.try_create_with_id(&id, T::default()) {
-            Ok(session) => session,
-            Err(Rejected { value, error: CreateError::Taken }) => self.create_with(value),
-            Err(Rejected { value, error }) => self.inner.unstored(value, error),
-        }
-    }
-
-    /// Creates a session with the default data, and stores it, or says why not.
-    ///
-    /// # Errors
-    ///
-    /// [`CreateError::AtCapacity`] if the store is full and nothing may be evicted;
-    /// [`CreateError::Entropy`] if there is no randomness for the id.
-    pub fn try_create(&self) -> Result<Session<T>, CreateError>
-    where
-        T: Default,
-    {
-        self.try_create_with(T::default()).map_err(|rejected| rejected.error)
-    }
-
-    /// Creates a session with the given data, and stores it, or returns the data with the reason.
-    ///
-    /// # Errors
-    ///
-    /// As for [`try_create`](Self::try_create).
-    pub fn try_create_with(&self, data: T) -> Result<Session<T>, Rejected<T>> {
-        self.inner.create(data)
-    }
-
-    /// Creates a session with the given data under a caller's id, and stores it, or returns the data
-    /// with the reason. See [`create_with_id`](Self::create_with_id).
-    ///
-    /// # Errors
-    ///
-    /// [`CreateError::Taken`] if a live session has the id; [`CreateError::AtCapacity`] if the store
-    /// is full and nothing may be evicted.
-    pub fn try_create_with_id(
-        &self,
-        id: impl AsSessionId,
-        data: T,
-    ) -> Result<Session<T>, Rejected<T>> {
-        let named = id.named();
-        if matches!(named, Named::Foreign(_)) {
-            // Release: pairs with the Acquire in `Inner::resolve`; set before the session is there.
-            self.inner.foreign_ids.store(true, Ordering::Release);
-        }
-        self.inner.create_as(named.id(), data)
     }
 
     /// Returns a session, or `None` if there is no live one of this id.
@@ -312,96 +212,6 @@ impl<T> Inner<T> {
         answer.flatten().map(|answer| (now, answer))
     }
 
-    fn create(&self, data: T) -> Result<Session<T>, Rejected<T>> {
-        let mut value = data;
-        loop {
-            let id = match self.mint.draw() {
-                Ok(id) => id,
-                Err(error) => {
-                    return Err(Rejected { value, error: error.into() });
-                }
-            };
-            match self.create_as(id, value) {
-                // A taken id is redrawn.
-                Err(Rejected { value: back, error: CreateError::Taken }) => value = back,
-                created => return created,
-            }
-        }
-    }
-
-    fn create_as(&self, id: SessionId, data: T) -> Result<Session<T>, Rejected<T>> {
-        let now = self.clock.now();
-        let mut ended = Vec::new();
-        let slot = self.capacity.reserve();
-        // Nobody is to make room for a session that its id keeps out, least of all the id's owner.
-        if slot.is_none() && self.is_taken(id, now) {
-            return Err(Rejected { value: data, error: CreateError::Taken });
-        }
-        let slot = slot.or_else(|| self.sweep_for_room(now, || self.sweep.is_due(now)));
-        let slot = slot.or_else(|| self.capacity.make_room(&self.gate, id, now, &mut ended));
-        let slot = slot.or_else(|| self.sweep_for_room(now, || self.sweep.is_needed()));
-        let created = match slot {
-            Some(slot) => self.insert(id, data, slot, now, &mut ended),
-            None => {
-                self.stats.count(Event::Refused);
-                let error = CreateError::AtCapacity { max_sessions: self.capacity.max() };
-                Err(Rejected { value: data, error })
-            }
-        };
-        self.ends.deliver(&self.stats, ended);
-        self.tend(now);
-        created
-    }
-
-    fn is_taken(&self, id: SessionId, now: Tick) -> bool {
-        let live = self.gate.read(&self.gate.place(id), |entry| entry.is_live(now));
-        live.unwrap_or(false)
-    }
-
-    /// Stores a new session unless its id is taken, and looks a few buckets ahead for the dead.
-    fn insert(
-        &self,
-        id: SessionId,
-        data: T,
-        slot: Slot<'_>,
-        now: Tick,
-        ended: &mut Vec<Ended<T>>,
-    ) -> Result<Session<T>, Rejected<T>> {
-        let (deadline, terms) = self.policy.start(now);
-        let record = Record::with_terms(data, terms);
-        let entry = Entry::new(deadline, Arc::clone(&record));
-        let place = self.gate.place(id);
-        let mut shard = self.gate.exclusive(place.shard);
-        if shard.find(&place).is_some_and(|entry| entry.is_live(now)) {
-            drop(shard);
-            drop(entry);
-            let Some(record) = Arc::into_inner(record) else { unreachable!("it was not stored") };
-            return Err(Rejected { value: record.value, error: CreateError::Taken });
-        }
-        let before = ended.len();
-        ended.extend(take_dead(&mut shard, &place, now));
-        let spent = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
-        shard.insert(&place, entry);
-        drop(shard);
-        drop(spent);
-        slot.keep();
-        self.count_swept(ended.len() - before);
-        self.stats.count(Event::Created);
-        Ok(Session::new(id, record))
-    }
-
-    /// Makes the session that [`SessionStore::create`] promises where none could be stored.
-    fn unstored(&self, data: T, error: CreateError) -> Session<T> {
-        let id = match error {
-            CreateError::Entropy(error) => Err(error),
-            _ => self.mint.draw(),
-        };
-        match id {
-            Ok(id) => Session::new(id, Record::fresh(data)),
-            Err(error) => panic!("{error}"),
-        }
-    }
-
     fn destroy(&self, named: Named<'_>) -> bool {
         let Some(id) = self.resolve(named) else {
             return false;
@@ -433,22 +243,6 @@ impl<T> Inner<T> {
         let mut batch = Batch::new();
         self.sweep.slice(&self.gate, now, &mut batch);
         self.settle(batch);
-    }
-
-    /// Sweeps a full store for a slot as long as it is worth it, a few slices at the most: enough to find
-    /// every expired session of a small store, and a bounded price for a flood that a large one refuses.
-    #[cold]
-    fn sweep_for_room(&self, now: Tick, worth_it: impl Fn() -> bool) -> Option<Slot<'_>> {
-        for _ in 0..SLICES_FOR_ROOM {
-            if !worth_it() {
-                break;
-            }
-            self.sweep_slice(now);
-            if let Some(slot) = self.capacity.reserve() {
-                return Some(slot);
-            }
-        }
-        None
     }
 
     /// Deals with what a slice has removed, outside every lock.

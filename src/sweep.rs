@@ -30,7 +30,8 @@ pub(crate) const REMOVALS: usize = 64;
 /// of a seventh of what is stored has expired and is not yet removed; a tenth is the promise.
 const PASSES_PER_TURNOVER: usize = 7;
 
-/// Buckets that an insert looks at, at the most, in a table that was once much fuller.
+/// Buckets that an insert looks at, at the most, in a table that was once much fuller: 4 KiB, read in
+/// sequence, and some 50 µs if every one holds a session to be removed from a cold cache.
 const LOOK_AHEAD: usize = 128;
 
 /// Shards that one slice visits at the most, so that a slice over empty shards is bounded too.
@@ -44,8 +45,8 @@ const PASSES_PER_LIFETIME: u64 = 16;
 /// kernel's usual 250 Hz. When more than one has become due they are caught up on, one an operation.
 const SHORTEST_PERIOD: u64 = 4_000_000;
 
-/// Nanoseconds between two slices at the most, so that memory comes back within a minute or so per
-/// thousand slices even when lifetimes are weeks.
+/// Nanoseconds between two slices at the most: a second, so that half a million buckets are passed in a
+/// quarter of an hour even when lifetimes are weeks.
 const LONGEST_PERIOD: u64 = 1_000_000_000;
 
 /// The shortest lifetime of a single session that quickens the sweep, in nanoseconds: 16 s, so that

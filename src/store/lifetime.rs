@@ -115,11 +115,6 @@ impl<T> SessionStore<T> {
     /// never neither. Stored data, saves of others included, and lifetime go with it; unsaved
     /// changes stay in the handle.
     ///
-    /// # Security
-    ///
-    /// Call it whenever a visitor signs in or gains rights, so that an id known before is worth
-    /// nothing after (session fixation; ASVS 5.0 7.2.4).
-    ///
     /// # Expiry
     ///
     /// Counts as activity. The absolute limit stays what it was.
@@ -128,10 +123,30 @@ impl<T> SessionStore<T> {
     ///
     /// The exclusive locks of the shards of both ids, taken in the order of the shards.
     ///
+    /// # Security
+    ///
+    /// Call it whenever a visitor signs in or gains rights, so that an id known before is worth
+    /// nothing after (session fixation; ASVS 5.0 7.2.4).
+    ///
     /// # Panics
     ///
     /// If the operating system has no randomness for the id. [`try_rotate`](Self::try_rotate)
     /// returns that as an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::SessionStore;
+    ///
+    /// let store = SessionStore::new(3600);
+    /// let mut session = store.create();
+    /// let before = *session.id();
+    /// if store.rotate(&mut session) {
+    ///     session.set("user_id", "42");
+    ///     store.save(&session);
+    /// }
+    /// assert!(!store.contains(&before) && store.contains(session.id()));
+    /// ```
     pub fn rotate(&self, session: &mut Session<T>) -> bool {
         match self.try_rotate(session) {
             Ok(()) => true,

@@ -143,8 +143,24 @@ impl<T> SessionStore<T> {
     /// Returns the store's counters, and how many of its sessions are live.
     ///
     /// The counters are exact. `live` and `expired_unswept` are counted by looking at up to 4096
-    /// buckets of the table: all of them in a small store, which makes them exact as well; a sample
-    /// in a large one.
+    /// buckets of the table, or one in each shard if there are more shards: all of them in a small
+    /// store, which makes them exact as well; a sample in a large one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::{ManualClock, SessionStore};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let builder = SessionStore::<u32>::builder().ttl(Duration::from_secs(60));
+    /// let store = builder.clock(clock.clone()).build()?;
+    /// store.create();
+    /// clock.advance(Duration::from_secs(60));
+    /// let stats = store.stats();
+    /// assert_eq!((stats.stored, stats.live, stats.expired_unswept), (1, 0, 1));
+    /// # Ok::<(), cloakroom::BuildError>(())
+    /// ```
     ///
     /// # Locking
     ///

@@ -1,0 +1,234 @@
+//! Owns how a session begins: under which id, in which slot.
+//!
+//! An id that is taken is never handed out again, and nobody is ended for it. What makes room leaves the
+//! table before the new session enters it, and is dropped after every lock is released.
+
+use std::sync::Arc;
+
+use super::{Inner, SessionStore, take_dead};
+use crate::capacity::Slot;
+use crate::clock::Tick;
+use crate::ends::Ended;
+use crate::entry::{Entry, Record};
+use crate::error::{CreateError, Rejected};
+use crate::id::sealed::Named;
+use crate::id::{AsSessionId, SessionId};
+use crate::session::Session;
+use crate::stats::Event;
+use crate::sync::Ordering;
+
+/// Slices that a create runs before it finds the store full: 4096 buckets, a few microseconds each 512.
+const SLICES_FOR_ROOM: usize = 8;
+
+impl<T> SessionStore<T> {
+    /// Creates a session with the default data, and stores it.
+    ///
+    /// If the store is full and nothing may be evicted, the session is returned but not stored, and
+    /// counted in [`StoreStats::creates_refused`](crate::StoreStats::creates_refused);
+    /// [`try_create`](Self::try_create) tells.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no randomness for the id. `try_create` returns that as an error.
+    pub fn create(&self) -> Session<T>
+    where
+        T: Default,
+    {
+        self.create_with(T::default())
+    }
+
+    /// Creates a session with the given data, and stores it, like [`create`](Self::create).
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no randomness for the id.
+    pub fn create_with(&self, data: T) -> Session<T> {
+        match self.inner.create(data) {
+            Ok(session) => session,
+            Err(Rejected { value, error }) => self.inner.unstored(value, error),
+        }
+    }
+
+    /// Creates a session with the default data under a caller's id, any text, and stores it.
+    ///
+    /// An id that is taken by a live session is not handed out again: the session then gets a new
+    /// one of its own, which [`Session::id`] tells. Use
+    /// [`try_create_with_id`](Self::try_create_with_id) to be told instead. If the store is full and
+    /// nothing may be evicted, the session is not stored and has a new id too, as with
+    /// [`create`](Self::create).
+    ///
+    /// # Security
+    ///
+    /// The session is as hard to guess as the text is. The store keeps only the text's digest
+    /// (SHA-256, cut to 128 bits), unless the text is an id's canonical form; the session's
+    /// [`id`](Session::id) is that digest, and finds it too. Once any foreign id exists, each lookup
+    /// of a text that is not an id's form costs a digest.
+    ///
+    /// # Panics
+    ///
+    /// If the id is taken and the operating system has no randomness for another.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the shape that rust-web-server's users have"
+    )]
+    pub fn create_with_id(&self, id: String) -> Session<T>
+    where
+        T: Default,
+    {
+        match self.try_create_with_id(&id, T::default()) {
+            Ok(session) => session,
+            Err(Rejected { value, error: CreateError::Taken }) => self.create_with(value),
+            Err(Rejected { value, error }) => self.inner.unstored(value, error),
+        }
+    }
+
+    /// Creates a session with the default data, and stores it, or says why not.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::AtCapacity`] if the store is full and nothing may be evicted;
+    /// [`CreateError::Entropy`] if there is no randomness for the id.
+    pub fn try_create(&self) -> Result<Session<T>, CreateError>
+    where
+        T: Default,
+    {
+        self.try_create_with(T::default()).map_err(|rejected| rejected.error)
+    }
+
+    /// Creates a session with the given data, and stores it, or returns the data with the reason.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_create`](Self::try_create).
+    pub fn try_create_with(&self, data: T) -> Result<Session<T>, Rejected<T>> {
+        self.inner.create(data)
+    }
+
+    /// Creates a session with the given data under a caller's id, and stores it, or returns the data
+    /// with the reason. See [`create_with_id`](Self::create_with_id).
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::Taken`] if a live session has the id; [`CreateError::AtCapacity`] if the store
+    /// is full and nothing may be evicted.
+    pub fn try_create_with_id(
+        &self,
+        id: impl AsSessionId,
+        data: T,
+    ) -> Result<Session<T>, Rejected<T>> {
+        let named = id.named();
+        if matches!(named, Named::Foreign(_)) {
+            // Release: pairs with the Acquire in `Inner::resolve`; set before the session is there.
+            self.inner.foreign_ids.store(true, Ordering::Release);
+        }
+        self.inner.create_as(named.id(), data)
+    }
+}
+
+impl<T> Inner<T> {
+    fn create(&self, data: T) -> Result<Session<T>, Rejected<T>> {
+        let mut value = data;
+        loop {
+            let id = match self.mint.draw() {
+                Ok(id) => id,
+                Err(error) => {
+                    return Err(Rejected { value, error: error.into() });
+                }
+            };
+            match self.create_as(id, value) {
+                // A taken id is redrawn.
+                Err(Rejected { value: back, error: CreateError::Taken }) => value = back,
+                created => return created,
+            }
+        }
+    }
+
+    fn create_as(&self, id: SessionId, data: T) -> Result<Session<T>, Rejected<T>> {
+        let now = self.clock.now();
+        let mut ended = Vec::new();
+        let slot = self.capacity.reserve();
+        // Nobody is to make room for a session that its id keeps out, least of all the id's owner.
+        if slot.is_none() && self.is_taken(id, now) {
+            return Err(Rejected { value: data, error: CreateError::Taken });
+        }
+        let slot = slot.or_else(|| self.sweep_for_room(now, || self.sweep.is_due(now)));
+        let slot = slot.or_else(|| self.capacity.make_room(&self.gate, id, now, &mut ended));
+        let slot = slot.or_else(|| self.sweep_for_room(now, || self.sweep.is_needed()));
+        let created = match slot {
+            Some(slot) => self.insert(id, data, slot, now, &mut ended),
+            None => {
+                self.stats.count(Event::Refused);
+                let error = CreateError::AtCapacity { max_sessions: self.capacity.max() };
+                Err(Rejected { value: data, error })
+            }
+        };
+        self.ends.deliver(&self.stats, ended);
+        self.tend(now);
+        created
+    }
+
+    fn is_taken(&self, id: SessionId, now: Tick) -> bool {
+        let live = self.gate.read(&self.gate.place(id), |entry| entry.is_live(now));
+        live.unwrap_or(false)
+    }
+
+    /// Stores a new session unless its id is taken, and looks a few buckets ahead for the dead.
+    fn insert(
+        &self,
+        id: SessionId,
+        data: T,
+        slot: Slot<'_>,
+        now: Tick,
+        ended: &mut Vec<Ended<T>>,
+    ) -> Result<Session<T>, Rejected<T>> {
+        let (deadline, terms) = self.policy.start(now);
+        let record = Record::with_terms(data, terms);
+        let entry = Entry::new(deadline, Arc::clone(&record));
+        let place = self.gate.place(id);
+        let mut shard = self.gate.exclusive(place.shard);
+        if shard.find(&place).is_some_and(|entry| entry.is_live(now)) {
+            drop(shard);
+            drop(entry);
+            let Some(record) = Arc::into_inner(record) else { unreachable!("it was not stored") };
+            return Err(Rejected { value: record.value, error: CreateError::Taken });
+        }
+        let before = ended.len();
+        ended.extend(take_dead(&mut shard, &place, now));
+        let spent = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
+        shard.insert(&place, entry);
+        drop(shard);
+        drop(spent);
+        slot.keep();
+        self.count_swept(ended.len() - before);
+        self.stats.count(Event::Created);
+        Ok(Session::new(id, record))
+    }
+
+    /// Makes the session that [`SessionStore::create`] promises where none could be stored.
+    fn unstored(&self, data: T, error: CreateError) -> Session<T> {
+        let id = match error {
+            CreateError::Entropy(error) => Err(error),
+            _ => self.mint.draw(),
+        };
+        match id {
+            Ok(id) => Session::new(id, Record::fresh(data)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Sweeps a full store for a slot as long as it is worth it, a few slices at the most: enough to find
+    /// every expired session of a small store, and a bounded price for a flood that a large one refuses.
+    #[cold]
+    fn sweep_for_room(&self, now: Tick, worth_it: impl Fn() -> bool) -> Option<Slot<'_>> {
+        for _ in 0..SLICES_FOR_ROOM {
+            if !worth_it() {
+                break;
+            }
+            self.sweep_slice(now);
+            if let Some(slot) = self.capacity.reserve() {
+                return Some(slot);
+            }
+        }
+        None
+    }
+}
