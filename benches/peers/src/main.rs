@@ -69,8 +69,8 @@ struct Flags {
     /// Sessions that expire in the storm
     #[arg(long, default_value = "1M", value_parser = sessions)]
     storm_sessions: usize,
-    /// Seconds from the first session of the storm to its expiry; filling must fit in
-    #[arg(long, default_value = "8", value_parser = above_zero)]
+    /// Seconds from the first session of the storm to its expiry; filling must take less than 3/8 of it
+    #[arg(long, default_value = "10", value_parser = above_zero)]
     storm_lifetime: usize,
     /// Threads that load in the storm [default: one less than the cores, at least 1]
     #[arg(long, value_parser = threads)]

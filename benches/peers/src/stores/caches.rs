@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use quick_cache::UnitWeighter;
 
-use crate::peer::{Cleanup, Lifetimes, Payload, Peer, Settings, random_key};
+use crate::peer::{Cleanup, Key, Lifetimes, Payload, Peer, Settings};
 use crate::stores::maps::Found;
 
-pub struct QuickCache(quick_cache::sync::Cache<u128, Arc<Payload>>);
+pub struct QuickCache(quick_cache::sync::Cache<Key, Arc<Payload>>);
 
 impl Peer for QuickCache {
-    type Id = u128;
+    type Id = Key;
     type Handle = Found;
 
     const NAME: &'static str = "quick_cache";
@@ -29,14 +29,14 @@ impl Peer for QuickCache {
         ))
     }
 
-    fn create(&self, payload: Payload) -> u128 {
-        let key = random_key();
+    fn create(&self, payload: Payload) -> Key {
+        let key = Key::random();
         self.0.insert(key, Arc::new(payload));
         key
     }
 
     #[inline]
-    fn load(&self, id: &u128) -> Option<Found> {
+    fn load(&self, id: &Key) -> Option<Found> {
         let found = self.0.get(id)?;
         Some((*id, found))
     }
@@ -51,12 +51,12 @@ impl Peer for QuickCache {
         self.0.insert(handle.0, Arc::clone(&handle.1));
     }
 
-    fn destroy(&self, id: &u128) {
+    fn destroy(&self, id: &Key) {
         assert!(self.0.remove(id).is_some(), "a session was lost");
     }
 
-    fn unknown_id() -> u128 {
-        random_key()
+    fn unknown_id() -> Key {
+        Key::random()
     }
 
     fn stored(&self) -> Option<usize> {
@@ -64,10 +64,10 @@ impl Peer for QuickCache {
     }
 }
 
-pub struct Moka(moka::sync::Cache<u128, Arc<Payload>>);
+pub struct Moka(moka::sync::Cache<Key, Arc<Payload>>);
 
 impl Peer for Moka {
-    type Id = u128;
+    type Id = Key;
     type Handle = Found;
 
     const NAME: &'static str = "moka";
@@ -79,14 +79,14 @@ impl Peer for Moka {
         Self(builder.build())
     }
 
-    fn create(&self, payload: Payload) -> u128 {
-        let key = random_key();
+    fn create(&self, payload: Payload) -> Key {
+        let key = Key::random();
         self.0.insert(key, Arc::new(payload));
         key
     }
 
     #[inline]
-    fn load(&self, id: &u128) -> Option<Found> {
+    fn load(&self, id: &Key) -> Option<Found> {
         let found = self.0.get(id)?;
         Some((*id, found))
     }
@@ -101,12 +101,12 @@ impl Peer for Moka {
         self.0.insert(handle.0, Arc::clone(&handle.1));
     }
 
-    fn destroy(&self, id: &u128) {
+    fn destroy(&self, id: &Key) {
         self.0.invalidate(id);
     }
 
-    fn unknown_id() -> u128 {
-        random_key()
+    fn unknown_id() -> Key {
+        Key::random()
     }
 
     fn purge(&self) {

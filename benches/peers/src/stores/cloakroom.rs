@@ -1,6 +1,7 @@
 //! cloakroom: typed, with buffered ids, with an idle timeout, and with `Attributes`.
 
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use cloakroom::{Attributes, Builder, IdSource, Session, SessionId, SessionStore};
@@ -125,8 +126,10 @@ impl<F: Flavour> Peer for Cloakroom<F> {
     }
 
     fn unknown_id() -> SessionId {
-        // An id of another store.
-        *SessionStore::<()>::default().create().id()
+        static OTHER: LazyLock<SessionStore<()>> = LazyLock::new(SessionStore::default);
+        let id = *OTHER.create().id();
+        OTHER.destroy(&id);
+        id
     }
 
     fn load_malformed(&self, text: &str) -> Option<bool> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::peer::{Cleanup, Lifetimes, Payload, Peer, Settings, random_key};
+use crate::peer::{Cleanup, Key, Lifetimes, Payload, Peer, Settings};
 use crate::stores::maps::Found;
 
 struct Entry {
@@ -13,18 +13,18 @@ struct Entry {
 }
 
 pub struct LockedMap {
-    map: Mutex<HashMap<u128, Entry>>,
+    map: Mutex<HashMap<Key, Entry>>,
     ttl: Duration,
 }
 
 impl LockedMap {
-    fn map(&self) -> MutexGuard<'_, HashMap<u128, Entry>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
         self.map.lock().expect("nobody panics under the lock")
     }
 }
 
 impl Peer for LockedMap {
-    type Id = u128;
+    type Id = Key;
     type Handle = Found;
 
     const NAME: &'static str = "mutex-map";
@@ -38,19 +38,19 @@ impl Peer for LockedMap {
         }
     }
 
-    fn create(&self, payload: Payload) -> u128 {
+    fn create(&self, payload: Payload) -> Key {
         self.create_until(payload, Instant::now() + self.ttl)
     }
 
-    fn create_until(&self, payload: Payload, deadline: Instant) -> u128 {
-        let key = random_key();
+    fn create_until(&self, payload: Payload, deadline: Instant) -> Key {
+        let key = Key::random();
         let payload = Arc::new(payload);
         self.map().insert(key, Entry { payload, deadline });
         key
     }
 
     #[inline]
-    fn load(&self, id: &u128) -> Option<Found> {
+    fn load(&self, id: &Key) -> Option<Found> {
         let now = Instant::now();
         let map = self.map();
         let entry = map.get(id).filter(|entry| now < entry.deadline)?;
@@ -75,12 +75,12 @@ impl Peer for LockedMap {
         drop(old);
     }
 
-    fn destroy(&self, id: &u128) {
+    fn destroy(&self, id: &Key) {
         assert!(self.map().remove(id).is_some(), "a session was lost");
     }
 
-    fn unknown_id() -> u128 {
-        random_key()
+    fn unknown_id() -> Key {
+        Key::random()
     }
 
     fn purge(&self) {

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use ahash::RandomState;
 use dashmap::DashMap;
 
-use crate::peer::{Cleanup, Lifetimes, Payload, Peer, Settings, random_key};
+use crate::peer::{Cleanup, Key, Lifetimes, Payload, Peer, Settings};
 
 /// A key, and the value as it was when it was loaded.
-pub type Found = (u128, Arc<Payload>);
+pub type Found = (Key, Arc<Payload>);
 
-pub struct RawDashMap(DashMap<u128, Arc<Payload>, RandomState>);
+pub struct RawDashMap(DashMap<Key, Arc<Payload>, RandomState>);
 
 impl Peer for RawDashMap {
-    type Id = u128;
+    type Id = Key;
     type Handle = Found;
 
     const NAME: &'static str = super::BASELINE;
@@ -29,14 +29,14 @@ impl Peer for RawDashMap {
         })
     }
 
-    fn create(&self, payload: Payload) -> u128 {
-        let key = random_key();
+    fn create(&self, payload: Payload) -> Key {
+        let key = Key::random();
         self.0.insert(key, Arc::new(payload));
         key
     }
 
     #[inline]
-    fn load(&self, id: &u128) -> Option<Found> {
+    fn load(&self, id: &Key) -> Option<Found> {
         let found = self.0.get(id)?;
         Some((*id, Arc::clone(&found)))
     }
@@ -52,12 +52,12 @@ impl Peer for RawDashMap {
         assert!(old.is_some(), "a session was lost");
     }
 
-    fn destroy(&self, id: &u128) {
+    fn destroy(&self, id: &Key) {
         assert!(self.0.remove(id).is_some(), "a session was lost");
     }
 
-    fn unknown_id() -> u128 {
-        random_key()
+    fn unknown_id() -> Key {
+        Key::random()
     }
 
     fn stored(&self) -> Option<usize> {
@@ -65,10 +65,10 @@ impl Peer for RawDashMap {
     }
 }
 
-pub struct Papaya(papaya::HashMap<u128, Arc<Payload>, RandomState>);
+pub struct Papaya(papaya::HashMap<Key, Arc<Payload>, RandomState>);
 
 impl Peer for Papaya {
-    type Id = u128;
+    type Id = Key;
     type Handle = Found;
 
     const NAME: &'static str = "papaya";
@@ -79,14 +79,14 @@ impl Peer for Papaya {
         Self(papaya::HashMap::with_hasher(RandomState::new()))
     }
 
-    fn create(&self, payload: Payload) -> u128 {
-        let key = random_key();
+    fn create(&self, payload: Payload) -> Key {
+        let key = Key::random();
         self.0.pin().insert(key, Arc::new(payload));
         key
     }
 
     #[inline]
-    fn load(&self, id: &u128) -> Option<Found> {
+    fn load(&self, id: &Key) -> Option<Found> {
         let found = self.0.pin().get(id).cloned()?;
         Some((*id, found))
     }
@@ -103,12 +103,12 @@ impl Peer for Papaya {
         assert!(old.is_some(), "a session was lost");
     }
 
-    fn destroy(&self, id: &u128) {
+    fn destroy(&self, id: &Key) {
         assert!(self.0.pin().remove(id).is_some(), "a session was lost");
     }
 
-    fn unknown_id() -> u128 {
-        random_key()
+    fn unknown_id() -> Key {
+        Key::random()
     }
 
     fn stored(&self) -> Option<usize> {
@@ -116,10 +116,10 @@ impl Peer for Papaya {
     }
 }
 
-pub struct Scc(scc::HashMap<u128, Arc<Payload>, RandomState>);
+pub struct Scc(scc::HashMap<Key, Arc<Payload>, RandomState>);
 
 impl Peer for Scc {
-    type Id = u128;
+    type Id = Key;
     type Handle = Found;
 
     const NAME: &'static str = "scc";
@@ -130,14 +130,14 @@ impl Peer for Scc {
         Self(scc::HashMap::with_hasher(RandomState::new()))
     }
 
-    fn create(&self, payload: Payload) -> u128 {
-        let key = random_key();
+    fn create(&self, payload: Payload) -> Key {
+        let key = Key::random();
         self.0.upsert_sync(key, Arc::new(payload));
         key
     }
 
     #[inline]
-    fn load(&self, id: &u128) -> Option<Found> {
+    fn load(&self, id: &Key) -> Option<Found> {
         let found = self.0.read_sync(id, |_, found| Arc::clone(found))?;
         Some((*id, found))
     }
@@ -153,12 +153,12 @@ impl Peer for Scc {
         assert!(old.is_some(), "a session was lost");
     }
 
-    fn destroy(&self, id: &u128) {
+    fn destroy(&self, id: &Key) {
         assert!(self.0.remove_sync(id).is_some(), "a session was lost");
     }
 
-    fn unknown_id() -> u128 {
-        random_key()
+    fn unknown_id() -> Key {
+        Key::random()
     }
 
     fn stored(&self) -> Option<usize> {

@@ -2,7 +2,7 @@
 
 use rust_web_server::session::{Session, SessionStore};
 
-use crate::peer::{Cleanup, Lifetimes, Payload, Peer, Settings, text};
+use crate::peer::{Cleanup, Key, Lifetimes, Payload, Peer, Settings, text};
 
 pub struct RustWebServer(SessionStore);
 
@@ -50,7 +50,7 @@ impl Peer for RustWebServer {
 
     fn unknown_id() -> String {
         // Its ids are 32 hexadecimal digits; these are of another generator.
-        format!("{:032x}", crate::peer::random_key())
+        format!("{:032x}", Key::random().bits())
     }
 
     fn load_malformed(&self, text: &str) -> Option<bool> {

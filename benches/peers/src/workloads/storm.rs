@@ -1,9 +1,10 @@
 //! All sessions but a few expire at once, while those few are loaded: how long a load takes, and how
 //! long the expired ones take up memory. Each latency includes the reading of a clock, some 25 ns.
 //!
-//! A store whose sessions can have lifetimes of their own gets one moment for all; in the others
-//! they expire in the order in which they were created, and the storm begins at the last. Nothing is
-//! called to clean cloakroom up; for the others it is what their documentation says.
+//! A store whose sessions can have lifetimes of their own gets one moment for all. In the others they
+//! expire in the order in which they were created: the storm begins at the first, and purging and the
+//! time until 99 % are reclaimed at the last. Nothing is called to clean cloakroom up; for the others
+//! it is what their documentation says.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
@@ -62,9 +63,10 @@ impl StormPlan {
         self.lifetime / 4
     }
 
-    /// How long 99 % reclaimed is waited for. Live sessions live longer than this in all stores.
+    /// How long filling may take, and how long 99 % reclaimed is waited for: so short that the live
+    /// sessions, which were created just before the storm, outlive both in all stores.
     fn patience(&self) -> Duration {
-        self.lifetime / 2
+        self.lifetime * 3 / 8
     }
 }
 
@@ -72,13 +74,14 @@ const QUIET: u8 = 0;
 const STORM: u8 = 1;
 const OVER: u8 = 2;
 
-/// A store in which all but `live` expire at `expiry`.
+/// A store in which all but `live` expire from `first` to `last`.
 struct Storm<P: Peer> {
     store: P,
     live: Vec<P::Id>,
     /// Some of those that expire.
     doomed: Vec<P::Id>,
-    expiry: Instant,
+    first: Instant,
+    last: Instant,
     phase: AtomicU8,
 }
 
@@ -112,11 +115,11 @@ pub fn run<P: Peer>(plan: &StormPlan) -> Result<Figures, String> {
             })
         };
         let readers: Vec<_> = (0..plan.readers).map(read).collect();
-        until(storm.expiry);
+        until(storm.first);
         storm.phase.store(STORM, Ordering::Relaxed);
         if P::CLEANUP == Cleanup::ByPurge {
             scope.spawn(|| {
-                thread::sleep(CERTAINLY);
+                until(storm.last + CERTAINLY);
                 storm.store.purge();
             });
         }
@@ -168,7 +171,7 @@ impl<P: Peer> Storm<P> {
             }
         }
         let spent = begin.elapsed();
-        if spent + plan.quiet() * 2 > plan.lifetime {
+        if spent > plan.patience() {
             return Err(format!(
                 "{} took {spent:.1?} to fill, so a lifetime of {:?} is too short: give --storm-lifetime more",
                 P::NAME,
@@ -176,9 +179,9 @@ impl<P: Peer> Storm<P> {
             ));
         }
         let late = if own_lifetimes { Duration::ZERO } else { spent };
-        let expiry = begin + plan.lifetime + late;
+        let first = begin + plan.lifetime;
         // As late as can be, because in some stores they will expire too.
-        until(expiry - plan.quiet() - CERTAINLY);
+        until(first - plan.quiet() - CERTAINLY);
         let live = (0..(plan.sessions / LIVE_SHARE).max(1))
             .map(|next| store.create(Payload::naming(next)))
             .collect();
@@ -186,7 +189,8 @@ impl<P: Peer> Storm<P> {
             store,
             live,
             doomed,
-            expiry,
+            first,
+            last: first + late,
             phase: AtomicU8::new(QUIET),
         })
     }
@@ -209,7 +213,7 @@ impl<P: Peer> Storm<P> {
                 assert!(named == Some(at), "a live session was lost");
                 latencies[usize::from(phase)].saturating_record(spent);
             }
-            if Instant::now() > self.expiry + CERTAINLY {
+            if Instant::now() > self.last + CERTAINLY {
                 let expired = &self.doomed[random.below(self.doomed.len())];
                 let found = self.store.load(expired).is_some();
                 assert!(!found, "an expired session was loaded");
@@ -226,9 +230,10 @@ impl<P: Peer> Storm<P> {
             if P::CLEANUP == Cleanup::ByUseAndPurge {
                 self.store.purge();
             }
-            let spent = self.expiry.elapsed();
+            // Nothing is counted as reclaimed before everything has expired.
+            let spent = self.last.elapsed();
             if reclaimed.is_none() && self.store.stored().is_some_and(|stored| stored <= few) {
-                reclaimed = Some(self.expiry.elapsed());
+                reclaimed = Some(self.last.elapsed());
             }
             let hopeless = P::CLEANUP == Cleanup::Never || self.store.stored().is_none();
             let ended = reclaimed.is_some() || hopeless || spent > plan.patience();
