@@ -2,8 +2,9 @@
 
 use crate::peer::{Payload, Peer, Settings};
 
-/// A text that is an id of no store: no base64 of the right length, no hexadecimal digits.
-pub const MALFORMED: &str = "no such session!";
+/// A text that is an id of no store, though it has the 22 characters of cloakroom's and
+/// tower-sessions': so nothing can be said of it without reading it.
+pub const MALFORMED: &str = "no such session at all";
 
 /// Creates, loads, saves and destroys, and looks at what the store says.
 pub fn run<P: Peer>() -> Result<(), String> {

@@ -37,8 +37,8 @@ static ALLOCATOR: allocator::Counting = allocator::Counting;
 
 /// Compares cloakroom with its peers: medians of interleaved rounds, and ratios to raw DashMap.
 ///
-/// Without flags it runs every workload on every store, for about three quarters of an hour. Leave the machine
-/// alone meanwhile.
+/// Without flags it runs every workload on every store, for about an hour. Leave the machine alone
+/// meanwhile.
 #[derive(Parser)]
 #[command(name = "cloakroom-peers", max_term_width = 100)]
 struct Flags {
@@ -185,13 +185,25 @@ fn heading(flags: &Flags) -> String {
     let model = model.map_or("unknown processor", |model| {
         model.trim_start_matches(['\t', ':', ' '])
     });
-    let given: Vec<_> = std::env::args().skip(1).collect();
-    let (cores, rounds) = (cores(), flags.rounds);
-    let given = given.join(" ");
+    let (cores, rounds, given) = (cores(), flags.rounds, given());
     format!(
         "{cores} cores, {model}; flags: {}; medians of {rounds} rounds; in parentheses the ratio of rates to raw DashMap",
         if given.is_empty() { "none" } else { &given }
     )
+}
+
+/// Returns the flags that this was started with, without the files, which are of no interest later.
+fn given() -> String {
+    let mut given = Vec::new();
+    let mut flags = std::env::args().skip(1);
+    while let Some(flag) = flags.next() {
+        match flag.split_once('=').map_or(flag.as_str(), |(name, _)| name) {
+            "--markdown" | "--json" if flag.contains('=') => {}
+            "--markdown" | "--json" => drop(flags.next()),
+            _ => given.push(flag),
+        }
+    }
+    given.join(" ")
 }
 
 fn cores() -> usize {

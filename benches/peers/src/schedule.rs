@@ -128,7 +128,7 @@ impl Plan {
             for (column, workload) in rated.iter().enumerate() {
                 for (name, subject) in subjects {
                     let (what, size) = (workload.name(), short(size));
-                    let doing = format!("{name}: {what}, {size} sessions, {threads} threads");
+                    let doing = format!("{name}: {what}, sessions: {size}, threads: {threads}");
                     progress.step(&doing);
                     let rate = guarded(&doing, || subject.rate(*workload, &crew))?;
                     table.add(name, column, rate);
