@@ -9,14 +9,10 @@ pub const MALFORMED: &str = "no such session at all";
 /// Creates, loads, saves and destroys, and looks at what the store says.
 pub fn run<P: Peer>() -> Result<(), String> {
     let store = P::open(&Settings::lasting(100));
-    let ids: Vec<_> = (0..100)
-        .map(|next| store.create(Payload::naming(next)))
-        .collect();
+    let ids: Vec<_> = (0..100).map(|next| store.create(Payload::naming(next))).collect();
     let named = |id| store.load(id).map(|handle| P::next(&handle));
-    let all = ids
-        .iter()
-        .enumerate()
-        .all(|(i, id)| named(id) == Some(i) && store.load(id).is_some());
+    let all =
+        ids.iter().enumerate().all(|(i, id)| named(id) == Some(i) && store.load(id).is_some());
     require::<P>(all, "loses what was created")?;
 
     let mut handle = store.load(&ids[7]).ok_or("it was there a moment ago")?;
@@ -31,16 +27,9 @@ pub fn run<P: Peer>() -> Result<(), String> {
     let malformed = store.load_malformed(MALFORMED);
     require::<P>(malformed != Some(true), "knows a malformed id")?;
     store.purge();
-    require::<P>(
-        store.stored().is_none_or(|stored| stored == 99),
-        "miscounts",
-    )
+    require::<P>(store.stored().is_none_or(|stored| stored == 99), "miscounts")
 }
 
 fn require<P: Peer>(holds: bool, otherwise: &str) -> Result<(), String> {
-    if holds {
-        Ok(())
-    } else {
-        Err(format!("{} {otherwise}: it cannot be measured", P::NAME))
-    }
+    if holds { Ok(()) } else { Err(format!("{} {otherwise}: it cannot be measured", P::NAME)) }
 }

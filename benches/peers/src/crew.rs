@@ -36,18 +36,10 @@ impl Crew {
     pub fn rate<W: FnMut() + Send>(&self, begin: impl Fn(usize) -> W) -> f64 {
         // Made before the threads, so that none waits at the barrier for one that has failed.
         let work: Vec<W> = (0..self.threads).map(begin).collect();
-        let counts: Vec<_> = work
-            .iter()
-            .map(|_| CachePadded::new(AtomicU64::new(0)))
-            .collect();
+        let counts: Vec<_> = work.iter().map(|_| CachePadded::new(AtomicU64::new(0))).collect();
         let (stop, ready) = (AtomicBool::new(false), Barrier::new(self.threads + 1));
         // Relaxed, all: a count has one writer, and nothing else is read by it.
-        let total = || -> u64 {
-            counts
-                .iter()
-                .map(|count| count.load(Ordering::Relaxed))
-                .sum()
-        };
+        let total = || -> u64 { counts.iter().map(|count| count.load(Ordering::Relaxed)).sum() };
         thread::scope(|scope| {
             for (mut work, count) in work.into_iter().zip(&counts) {
                 let (stop, ready) = (&stop, &ready);

@@ -24,17 +24,12 @@ impl<P: Peer> Filled<P> {
         let create = |next: &usize| store.create(Payload::naming(*next));
         let ids = tour.iter().map(create).collect();
         let unknown = OnceLock::new();
-        Self {
-            store,
-            ids,
-            unknown,
-        }
+        Self { store, ids, unknown }
     }
 
     pub fn unknown_ids(&self) -> &[P::Id] {
         let many = self.ids.len().min(UNKNOWN);
-        self.unknown
-            .get_or_init(|| (0..many).map(|_| P::unknown_id()).collect())
+        self.unknown.get_or_init(|| (0..many).map(|_| P::unknown_id()).collect())
     }
 
     /// Loads the session at `index` and returns the index that it names.
@@ -72,11 +67,7 @@ impl<'a, P: Peer> Ring<'a, P> {
         // So few that they do not change the size that is measured.
         let len = (filled.ids.len() / (4 * threads)).clamp(1, most);
         let create = |_| store.create(Payload::naming(0));
-        Self {
-            store,
-            ids: (0..len).map(create).collect(),
-            oldest: 0,
-        }
+        Self { store, ids: (0..len).map(create).collect(), oldest: 0 }
     }
 
     /// Destroys the oldest session and creates another.

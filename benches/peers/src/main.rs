@@ -154,15 +154,9 @@ impl Flags {
             sizes: self.sizes.clone(),
             threads: self.threads.clone(),
             rounds: self.rounds,
-            crew: Crew {
-                threads: 1,
-                warm_up: duration / 4,
-                duration,
-            },
+            crew: Crew { threads: 1, warm_up: duration / 4, duration },
             memory_sessions: self.memory_sessions,
-            growth: GrowthPlan {
-                sessions: self.growth_sessions,
-            },
+            growth: GrowthPlan { sessions: self.growth_sessions },
             storm: StormPlan {
                 sessions: self.storm_sessions,
                 lifetime: Duration::from_secs(self.storm_lifetime as u64),
@@ -179,12 +173,9 @@ impl Flags {
 /// Returns the machine and the flags, for whoever reads the figures later.
 fn heading(flags: &Flags) -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("unknown processor", |model| {
-        model.trim_start_matches(['\t', ':', ' '])
-    });
+    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
+    let model =
+        model.map_or("unknown processor", |model| model.trim_start_matches(['\t', ':', ' ']));
     let (cores, rounds, given) = (cores(), flags.rounds, given());
     format!(
         "{cores} cores, {model}; flags: {}; medians of {rounds} rounds; in parentheses the ratio of rates to raw DashMap",
@@ -216,8 +207,7 @@ fn create(path: &Path) -> Result<File, String> {
 
 fn write_to(file: &mut Option<File>, text: &str) -> Result<(), String> {
     let Some(file) = file else { return Ok(()) };
-    file.write_all(text.as_bytes())
-        .map_err(|error| format!("cannot write the results: {error}"))
+    file.write_all(text.as_bytes()).map_err(|error| format!("cannot write the results: {error}"))
 }
 
 /// Reads a number of sessions: `1000`, `100k`, `10M`.
@@ -229,11 +219,9 @@ fn sessions(text: &str) -> Result<usize, String> {
     };
     let number = digits.parse::<usize>().ok();
     let number = number.and_then(|number| number.checked_mul(unit));
-    number
-        .filter(|number| (2..=10_000_000).contains(number))
-        .ok_or_else(|| {
-            "must be a number from 2 to 10M, with k or M for thousands or millions".into()
-        })
+    number.filter(|number| (2..=10_000_000).contains(number)).ok_or_else(|| {
+        "must be a number from 2 to 10M, with k or M for thousands or millions".into()
+    })
 }
 
 fn threads(text: &str) -> Result<usize, String> {

@@ -54,11 +54,7 @@ pub struct Settings {
 impl Settings {
     pub fn lasting(sessions: usize) -> Self {
         let ttl = Duration::from_secs(12 * 3600);
-        Self {
-            ttl,
-            sessions,
-            shards: None,
-        }
+        Self { ttl, sessions, shards: None }
     }
 }
 

@@ -16,13 +16,7 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(all: usize) -> Self {
-        Self {
-            begin: Instant::now(),
-            terminal: stderr().is_terminal(),
-            said: None,
-            done: 0,
-            all,
-        }
+        Self { begin: Instant::now(), terminal: stderr().is_terminal(), said: None, done: 0, all }
     }
 
     /// Says what the next step is.

@@ -47,16 +47,9 @@ struct Row {
 
 impl Table {
     pub fn new(title: String, columns: Vec<Column>, stores: &[&'static str]) -> Self {
-        let row = |store: &&'static str| Row {
-            store,
-            rounds: vec![Vec::new(); columns.len()],
-        };
+        let row = |store: &&'static str| Row { store, rounds: vec![Vec::new(); columns.len()] };
         let rows = stores.iter().map(row).collect();
-        Self {
-            title,
-            columns,
-            rows,
-        }
+        Self { title, columns, rows }
     }
 
     /// Adds one round's figure.
@@ -164,7 +157,7 @@ fn show(unit: Unit, figure: f64, base: Option<f64>) -> String {
     match unit {
         Unit::Latency => format!("{} ns{ratio}", digits(1e9 / figure)),
         Unit::Rate => format!("{} M/s{ratio}", digits(figure / 1e6)),
-        Unit::PerSecond => format!("{:.0}/s", figure),
+        Unit::PerSecond => format!("{figure:.0}/s"),
         Unit::Seconds => format!("{figure:.2} s"),
         Unit::Bytes => format!("{figure:.0} B"),
         Unit::Nanos if figure < 1e4 => format!("{figure:.0} ns"),

@@ -92,11 +92,7 @@ impl Plan {
             Table::new(title, columns, &self.names())
         };
         let mut tables: Vec<_> = self.threads.iter().map(empty).collect();
-        let at_once = if size <= TOGETHER {
-            self.stores.len()
-        } else {
-            1
-        };
+        let at_once = if size <= TOGETHER { self.stores.len() } else { 1 };
         for round in 0..self.rounds {
             for group in self.turn(round).chunks(at_once) {
                 let fill = |store: &Contender| {
@@ -121,10 +117,7 @@ impl Plan {
         progress: &mut Progress,
     ) -> Result<(), String> {
         for (threads, table) in self.threads.iter().zip(tables) {
-            let crew = Crew {
-                threads: *threads,
-                ..self.crew
-            };
+            let crew = Crew { threads: *threads, ..self.crew };
             for (column, workload) in rated.iter().enumerate() {
                 for (name, subject) in subjects {
                     let (what, size) = (workload.name(), short(size));
@@ -145,22 +138,17 @@ impl Plan {
         progress: &mut Progress,
     ) -> Result<Option<Table>, String> {
         let (columns, title) = match workload {
-            Workload::Memory => (
-                memory::COLUMNS,
-                format!("memory, {} sessions", short(self.memory_sessions)),
-            ),
-            Workload::Growth => (
-                growth::COLUMNS,
-                format!("growth, to {} sessions", short(self.growth.sessions)),
-            ),
+            Workload::Memory => {
+                (memory::COLUMNS, format!("memory, {} sessions", short(self.memory_sessions)))
+            }
+            Workload::Growth => {
+                (growth::COLUMNS, format!("growth, to {} sessions", short(self.growth.sessions)))
+            }
             Workload::Storm => (storm::COLUMNS, self.storm.title()),
             Workload::HotShard => (hot_shard::COLUMNS, self.hot_shard.title()),
             _ => return Ok(None),
         };
-        let columns = columns
-            .iter()
-            .map(|c| Column::new(c.name, c.unit))
-            .collect();
+        let columns = columns.iter().map(|c| Column::new(c.name, c.unit)).collect();
         let mut table = Table::new(title, columns, &self.names());
         for round in 0..self.rounds {
             for store in self.turn(round) {

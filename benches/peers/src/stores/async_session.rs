@@ -42,10 +42,7 @@ impl Peer for AsyncSession {
     const CLEANUP: Cleanup = Cleanup::ByPurge;
 
     fn open(settings: &Settings) -> Self {
-        Self {
-            store: MemoryStore::new(),
-            ttl: settings.ttl,
-        }
+        Self { store: MemoryStore::new(), ttl: settings.ttl }
     }
 
     fn create(&self, payload: Payload) -> String {

@@ -22,11 +22,7 @@ impl Peer for QuickCache {
         // Its shards are bounded one by one and filled unevenly: twice the room, and some for the
         // smallest, so that it drops nothing.
         let room = settings.sessions as u64 * 2 + 10_000;
-        Self(quick_cache::sync::Cache::with_weighter(
-            settings.sessions,
-            room,
-            UnitWeighter,
-        ))
+        Self(quick_cache::sync::Cache::with_weighter(settings.sessions, room, UnitWeighter))
     }
 
     fn create(&self, payload: Payload) -> Key {

@@ -50,10 +50,8 @@ macro_rules! typed {
 }
 
 typed!(Typed, "cloakroom", |builder| builder);
-typed!(Buffered, "cloakroom-buffered", |builder| builder
-    .id_source(IdSource::Buffered));
-typed!(Idle, "cloakroom-idle", |builder| builder
-    .idle_timeout(Duration::from_secs(3600)));
+typed!(Buffered, "cloakroom-buffered", |builder| builder.id_source(IdSource::Buffered));
+typed!(Idle, "cloakroom-idle", |builder| builder.idle_timeout(Duration::from_secs(3600)));
 
 impl Flavour for Strings {
     type Data = Attributes;
@@ -61,9 +59,7 @@ impl Flavour for Strings {
 
     fn data(payload: Payload) -> Attributes {
         let next = text::digits(payload.next());
-        [(text::NEXT, next.as_str()), (text::USER, text::FILLING)]
-            .into_iter()
-            .collect()
+        [(text::NEXT, next.as_str()), (text::USER, text::FILLING)].into_iter().collect()
     }
     fn next(data: &Attributes) -> usize {
         text::parse(data.get(text::NEXT).expect("every session names another"))
@@ -88,9 +84,7 @@ impl<F: Flavour> Peer for Cloakroom<F> {
         if let Some(shards) = settings.shards {
             builder = builder.shards(shards);
         }
-        let store = F::configure(builder)
-            .build()
-            .expect("the settings are valid");
+        let store = F::configure(builder).build().expect("the settings are valid");
         let flavour = PhantomData;
         Self { store, flavour }
     }

@@ -32,10 +32,7 @@ impl Peer for LockedMap {
     const CLEANUP: Cleanup = Cleanup::ByPurge;
 
     fn open(settings: &Settings) -> Self {
-        Self {
-            map: Mutex::default(),
-            ttl: settings.ttl,
-        }
+        Self { map: Mutex::default(), ttl: settings.ttl }
     }
 
     fn create(&self, payload: Payload) -> Key {

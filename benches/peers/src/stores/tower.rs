@@ -52,10 +52,7 @@ macro_rules! tower_peer {
                 const CLEANUP: Cleanup = $cleanup;
 
                 fn open(settings: &Settings) -> Self {
-                    Self {
-                        store: $open,
-                        ttl: settings.ttl,
-                    }
+                    Self { store: $open, ttl: settings.ttl }
                 }
 
                 fn create(&self, payload: Payload) -> Id {

@@ -6,10 +6,8 @@ use crate::allocator;
 use crate::peer::{Cleanup, Payload, Peer, Settings};
 use crate::report::{Column, Unit};
 
-pub const COLUMNS: &[Column] = &[
-    Column::new("heap per session", Unit::Bytes),
-    Column::new("beyond the payload", Unit::Bytes),
-];
+pub const COLUMNS: &[Column] =
+    &[Column::new("heap per session", Unit::Bytes), Column::new("beyond the payload", Unit::Bytes)];
 
 pub fn run<P: Peer>(sessions: usize) -> Figures {
     let (store, bytes) = allocator::growth(|| {

@@ -47,9 +47,7 @@ pub struct StormPlan {
 
 impl StormPlan {
     pub fn title(&self) -> String {
-        let Self {
-            sessions, readers, ..
-        } = self;
+        let Self { sessions, readers, .. } = self;
         format!("expiry storm, {sessions} sessions, {readers} reading")
     }
 
@@ -185,14 +183,7 @@ impl<P: Peer> Storm<P> {
         let live = (0..(plan.sessions / LIVE_SHARE).max(1))
             .map(|next| store.create(Payload::naming(next)))
             .collect();
-        Ok(Self {
-            store,
-            live,
-            doomed,
-            first,
-            last: first + late,
-            phase: AtomicU8::new(QUIET),
-        })
+        Ok(Self { store, live, doomed, first, last: first + late, phase: AtomicU8::new(QUIET) })
     }
 
     /// Loads until it is over, and returns the latencies before and after the expiry.
