@@ -1,6 +1,5 @@
 //! Measures cloakroom and its peers, interleaved, in one run. README.md says how to read it and what
 //! is unfair to whom.
-#![allow(missing_docs, reason = "a program, whose items nobody else sees")]
 
 mod allocator;
 mod check;

@@ -101,37 +101,7 @@ pub fn run<P: Peer>(plan: &StormPlan) -> Result<Figures, String> {
     if P::LIFETIMES == Lifetimes::None {
         return Ok(vec![None; COLUMNS.len()]);
     }
-    let storm = Storm::<P>::prepare(plan)?;
-    let mut quiet = histogram();
-    let mut loud = histogram();
-    let reclaimed = thread::scope(|scope| {
-        let finally = Finally(&storm.phase);
-        let read = |reader| {
-            scope.spawn({
-                let storm = &storm;
-                move || storm.read(reader)
-            })
-        };
-        let readers: Vec<_> = (0..plan.readers).map(read).collect();
-        until(storm.first);
-        storm.phase.store(STORM, Ordering::Relaxed);
-        if P::CLEANUP == Cleanup::ByPurge {
-            scope.spawn(|| {
-                until(storm.last + CERTAINLY);
-                storm.store.purge();
-            });
-        }
-        let reclaimed = storm.watch(plan);
-        drop(finally);
-        for reader in readers {
-            let Ok([before, after]) = reader.join() else {
-                return Err(format!("{}: a reader failed, see above", P::NAME));
-            };
-            quiet += before;
-            loud += after;
-        }
-        Ok(reclaimed)
-    })?;
+    let ([quiet, loud], reclaimed) = Storm::<P>::prepare(plan)?.pass(plan)?;
     let at = |latencies: &Histogram<u64>, q| Some(latencies.value_at_quantile(q) as f64);
     Ok(vec![
         at(&quiet, 0.5),
@@ -184,6 +154,34 @@ impl<P: Peer> Storm<P> {
             .map(|next| store.create(Payload::naming(next)))
             .collect();
         Ok(Self { store, live, doomed, first, last: first + late, phase: AtomicU8::new(QUIET) })
+    }
+
+    /// Returns the latencies of loads before and in the storm, and the time until 99 % are reclaimed.
+    fn pass(&self, plan: &StormPlan) -> Result<([Histogram<u64>; 2], Option<Duration>), String> {
+        thread::scope(|scope| {
+            let finally = Finally(&self.phase);
+            let read = |reader| scope.spawn(move || self.read(reader));
+            let readers: Vec<_> = (0..plan.readers).map(read).collect();
+            until(self.first);
+            self.phase.store(STORM, Ordering::Relaxed);
+            if P::CLEANUP == Cleanup::ByPurge {
+                scope.spawn(|| {
+                    until(self.last + CERTAINLY);
+                    self.store.purge();
+                });
+            }
+            let reclaimed = self.watch(plan);
+            drop(finally);
+            let mut latencies = [histogram(), histogram()];
+            for reader in readers {
+                let read = reader.join();
+                let read = read.map_err(|_| format!("{}: a reader failed, see above", P::NAME))?;
+                for (all, own) in latencies.iter_mut().zip(read) {
+                    *all += own;
+                }
+            }
+            Ok((latencies, reclaimed))
+        })
     }
 
     /// Loads until it is over, and returns the latencies before and after the expiry.
