@@ -5,12 +5,12 @@
 //! from the operation that happened to clear it away. User code that ends further sessions does not
 //! recurse: they queue, and the outermost delivery on the thread hands them on.
 
-use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::entry::{Death, Entry, Record};
 use crate::id::SessionId;
+use crate::marks::Marks;
 use crate::stats::{Event, Stats};
 use crate::sync::{Mutex, thread_local};
 
@@ -110,7 +110,7 @@ pub(crate) struct Ends<T> {
 
 thread_local! {
     /// The stores whose ends this thread is delivering, by address.
-    static DELIVERING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static DELIVERING: Marks = const { Marks::new() };
 }
 
 impl<T> Ends<T> {
@@ -209,23 +209,20 @@ struct Delivery(usize);
 impl Delivery {
     /// Returns `None` if they are being delivered already, further up the stack.
     fn enter(store: usize) -> Option<Self> {
-        let entered = DELIVERING.try_with(|stores| {
-            let mut stores = stores.borrow_mut();
-            let new = !stores.contains(&store);
+        let entered = DELIVERING.with(|stores| {
+            let new = !stores.has(store);
             if new {
-                stores.push(store);
+                stores.add(store);
             }
             new
         });
-        // A thread that is being torn down keeps no marks; it delivers at once.
         // `then`, because a `Self` that is made and not returned takes the outer one's mark away.
-        entered.unwrap_or(true).then(|| Self(store))
+        entered.then(|| Self(store))
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        // Fails only on a thread that is being torn down, which keeps no marks.
-        let _ = DELIVERING.try_with(|stores| stores.borrow_mut().retain(|store| *store != self.0));
+        DELIVERING.with(|stores| stores.remove(self.0));
     }
 }

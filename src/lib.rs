@@ -72,6 +72,7 @@ mod entry;
 mod error;
 mod gate;
 mod id;
+mod marks;
 mod session;
 #[cfg_attr(cloakroom_loom, path = "../loom-tests/src/shards.rs")]
 mod shards;

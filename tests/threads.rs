@@ -1,0 +1,165 @@
+//! Threads as they come and go: more than there are counters for, and what one does while it ends.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, OnceLock};
+use std::thread;
+
+use cloakroom::{IdSource, SessionStore};
+
+/// More than have counters of their own.
+const CROWD: u64 = 100;
+
+/// Runs a closure when the thread ends.
+struct AtExit(Option<Box<dyn FnOnce()>>);
+
+impl Drop for AtExit {
+    fn drop(&mut self) {
+        if let Some(action) = self.0.take() {
+            action();
+        }
+    }
+}
+
+thread_local! {
+    static AT_EXIT: RefCell<Option<AtExit>> = const { RefCell::new(None) };
+}
+
+/// Runs `work` in a thread, and `last` when the thread has lost whatever `work` made it keep.
+fn run(
+    work: impl FnOnce() + Send + 'static,
+    last: impl FnOnce() + Send + 'static,
+) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        // The first to be made is the last to be dropped.
+        AT_EXIT.set(Some(AtExit(Some(Box::new(last)))));
+        work();
+    })
+}
+
+fn miss(store: &SessionStore<u64>, times: u64) {
+    (0..times).for_each(|_| assert!(store.load("unknown").is_none()));
+}
+
+#[test]
+fn every_count_of_a_crowd_of_threads_is_kept() {
+    const EACH: u64 = 5_000;
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    let together = Arc::new(Barrier::new(CROWD as usize));
+    let threads: Vec<_> = (0..CROWD)
+        .map(|_| {
+            let (store, together) = (store.clone(), Arc::clone(&together));
+            thread::spawn(move || {
+                miss(&store, 1);
+                // By now each has the counters it will have.
+                together.wait();
+                miss(&store, EACH);
+                together.wait();
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(store.stats().missed, CROWD * (EACH + 1));
+}
+
+/// Its counters may belong to another thread by then.
+#[test]
+fn thread_that_counts_while_it_ends_takes_no_count_from_another() {
+    const EACH: u64 = 100_000;
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    let meet = Arc::new(Barrier::new(2));
+    let (ending, ending_meet) = (store.clone(), Arc::clone(&meet));
+    let (before, starting_meet) = (store.clone(), Arc::clone(&meet));
+    let first = run(
+        move || miss(&before, 1),
+        move || {
+            ending_meet.wait();
+            ending_meet.wait();
+            miss(&ending, EACH);
+        },
+    );
+    meet.wait();
+    // Enough to be given whatever was given back.
+    let crowd: Vec<_> = (0..8)
+        .map(|_| {
+            let (store, meet) = (store.clone(), Arc::clone(&starting_meet));
+            let (ready, is_ready) = std::sync::mpsc::channel();
+            let (go, going) = std::sync::mpsc::channel::<()>();
+            let thread = thread::spawn(move || {
+                miss(&store, 1);
+                ready.send(()).unwrap();
+                drop(meet);
+                going.recv().unwrap();
+                miss(&store, EACH);
+            });
+            is_ready.recv().unwrap();
+            (go, thread)
+        })
+        .collect();
+    meet.wait();
+    crowd.iter().for_each(|(go, _)| go.send(()).unwrap());
+    crowd.into_iter().for_each(|(_, thread)| thread.join().unwrap());
+    first.join().unwrap();
+    assert_eq!(store.stats().missed, 1 + EACH + 8 * (1 + EACH));
+}
+
+#[test]
+fn every_operation_works_in_a_thread_that_ends() {
+    let heard = Arc::new(AtomicU64::new(0));
+    let listener = Arc::clone(&heard);
+    let store = SessionStore::<String>::builder()
+        .shards(2)
+        .id_source(IdSource::Buffered)
+        .on_end(move |_| {
+            listener.fetch_add(1, Ordering::SeqCst);
+        })
+        .build()
+        .unwrap();
+    let all = |store: &SessionStore<String>| {
+        let mut session = store.create_with(String::from("data"));
+        session.push('!');
+        assert!(store.save(&session) && store.rotate(&mut session));
+        assert!(store.update(session.id(), |text| text.push('!')).is_some());
+        let mut shown = 0;
+        store.for_each(|id, _| {
+            assert!(store.rotate(&mut store.load(id).unwrap()));
+            shown += 1;
+            assert!(shown < 100, "the walk meets what it has rotated");
+        });
+        assert_eq!(store.retain(|_, text| text != "data!!"), 1);
+        assert!(store.destroy(store.create().id()));
+        store.create();
+        store.clear();
+        assert!(store.is_empty());
+    };
+    let (work, last) = (store.clone(), store.clone());
+    run(move || all(&work), move || all(&last)).join().unwrap();
+    // A walk may show what its closure has rotated again.
+    let stats = store.stats();
+    assert_eq!((stats.created, stats.destroyed, stats.cleared), (6, 4, 2));
+    assert!(stats.rotated >= 4);
+    assert_eq!(heard.load(Ordering::SeqCst), stats.rotated + 6);
+}
+
+#[test]
+fn listener_that_ends_a_session_for_each_end_does_not_overflow_in_a_thread_that_ends() {
+    let own = Arc::new(OnceLock::<SessionStore<u64>>::new());
+    let (listener, heard) = (Arc::clone(&own), Arc::new(AtomicU64::new(0)));
+    let count = Arc::clone(&heard);
+    let store = SessionStore::<u64>::builder().shards(2).on_end(move |_| {
+        // Deep enough for any stack, if each were told inside the one before.
+        if let (0..500_000, Some(store)) = (count.fetch_add(1, Ordering::SeqCst), listener.get()) {
+            store.destroy(store.create().id());
+        }
+    });
+    let store = own.get_or_init(|| store.build().unwrap()).clone();
+    let (work, last) = (store.clone(), store.clone());
+    run(
+        // The first end has another, which has another; a delivery hands on so many and no more.
+        move || assert!(work.destroy(work.create().id())),
+        move || assert!(last.destroy(last.create().id())),
+    )
+    .join()
+    .unwrap();
+    assert!((100..100_000).contains(&heard.load(Ordering::SeqCst)));
+}
