@@ -144,6 +144,18 @@ fn own_earlier_saves_are_no_conflict() {
 }
 
 #[test]
+fn clone_of_a_handle_knows_the_saves_made_before_it_was_cloned() {
+    let store = store();
+    let s = store.create();
+    // Nothing was changed, so that each save stores a copy.
+    assert!(store.save(&s) && store.save(&s));
+    let mut clone = s.clone();
+    clone.push("x");
+    assert_eq!(store.try_save(&mut clone), Ok(()));
+    assert_eq!(stored(&store, s.id()), ["x"]);
+}
+
+#[test]
 fn anothers_save_after_own_saves_is_a_conflict_still() {
     for script in 0..3_usize.pow(4) {
         let store = store();

@@ -204,6 +204,28 @@ fn any_text_can_be_a_callers_id() {
     assert!(store.is_empty());
 }
 
+/// The vector of FIPS 180-2, appendix B.1: cut to 128 bits and no further.
+#[test]
+fn callers_id_is_the_first_half_of_its_sha_256_digest() {
+    let s = store().create_with_id(String::from("abc"));
+    assert_eq!(s.id().to_token().as_str(), "ungWv48Bz-pBQUDeXa4iIw");
+}
+
+/// Whoever chooses ids must not be able to choose where they go.
+#[test]
+fn each_store_places_ids_in_its_own_way() {
+    let ids: Vec<String> = (0..64).map(|n| format!("AAAAAAAAAAAAAAAAAAA{n:02}A")).collect();
+    let order = || {
+        let store = store();
+        ids.iter().for_each(|id| drop(store.create_with_id(id.clone())));
+        let mut order = Vec::new();
+        store.for_each(|id, _| order.push(*id));
+        assert_eq!(order.len(), ids.len());
+        order
+    };
+    assert_ne!(order(), order());
+}
+
 #[test]
 fn canonical_text_given_as_a_callers_id_is_that_id() {
     let store = store();

@@ -372,6 +372,24 @@ fn commit_is_complete_although_the_drop_of_the_old_value_panicked() {
     }
 }
 
+/// The versions that a handle still holds are dropped where a panic is caught.
+#[test]
+fn commit_is_complete_although_the_drop_of_an_older_version_panicked() {
+    let case = Case::new();
+    let mut session = case.first();
+    assert!(case.store.save(&session));
+    // From now on nobody but the handle holds what it loaded and what it saved.
+    assert!(case.store.update("first", |value| value.number = 7).is_some());
+    case.fuse.drop.store(true, Ordering::SeqCst);
+    assert!(catch(|| assert!(case.store.save(&session))).is_ok(), "save let it out");
+    assert_eq!(case.store.stats().panics, 2, "its first copy, the update's");
+    assert!(catch(|| case.store.try_save(&mut session).unwrap()).is_ok(), "try_save let it out");
+    assert_eq!(case.store.stats().panics, 4, "what was loaded, its second copy");
+    case.fuse.disarm();
+    assert_eq!(case.first().number, 1);
+    case.goes_on();
+}
+
 /// A payload that panics once more when it is dropped.
 struct Worse;
 

@@ -22,11 +22,18 @@ impl Rotator {
         let (finished, done) = channel();
         let store = store.clone();
         let thread = thread::spawn(move || {
-            for (turn, ()) in turns.iter().enumerate() {
-                let handle = turn % handles.len();
-                store.rotate(&mut handles[handle]);
-                finished.send(()).unwrap();
-            }
+            // A walk of its own that is over, and one of another store, take no rotation out of its
+            // path here.
+            store.for_each(|_, _| ());
+            let elsewhere = SessionStore::default();
+            elsewhere.create_with(0_u64);
+            elsewhere.for_each(|_, _| {
+                for (turn, ()) in turns.iter().enumerate() {
+                    let handle = turn % handles.len();
+                    store.rotate(&mut handles[handle]);
+                    finished.send(()).unwrap();
+                }
+            });
         });
         Self { turn, done, thread }
     }
@@ -121,4 +128,18 @@ fn walk_ends_beside_a_thread_that_rotates_all_the_time() {
     });
     rotator.finish();
     assert!(seen >= 2_000, "{seen}");
+}
+
+#[test]
+fn walk_whose_closure_walks_and_rotates_comes_to_an_end() {
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    (0..100).for_each(|n| drop(store.create_with(n)));
+    let mut shown = 0;
+    store.for_each(|id, _| {
+        store.for_each(|_, _| ());
+        assert!(store.rotate(&mut store.load(id).unwrap()));
+        shown += 1;
+        assert!(shown < 1_000, "the walk meets what it has rotated");
+    });
+    assert_eq!(store.len(), 100);
 }

@@ -51,7 +51,7 @@ fn loads_of_one_session_clear_the_shards_that_nobody_visits() {
 #[test]
 fn each_operation_drives_the_sweep() {
     type Operate = fn(&SessionStore<u64>, &mut Session<u64>);
-    let operations: [(&str, Operate); 12] = [
+    let operations: [(&str, Operate); 15] = [
         ("load", |store, s| assert!(store.load(s.id()).is_some())),
         ("a miss", |store, _| assert!(store.load(&unknown()).is_none())),
         ("peek", |store, s| assert!(store.peek(s.id()).is_some())),
@@ -64,6 +64,9 @@ fn each_operation_drives_the_sweep() {
         ("rotate", |store, s| assert!(store.rotate(s))),
         ("set_expiry", |store, s| assert!(store.set_expiry(s.id(), Expiry::Never))),
         ("create and destroy", |store, _| assert!(store.destroy(store.create().id()))),
+        ("a destroy of nothing", |store, _| assert!(!store.destroy(&unknown()))),
+        ("a save of nothing", |store, s| assert!(!store.save(&of_another_store(s)))),
+        ("an expiry of nothing", |store, _| assert!(!store.set_expiry(&unknown(), TTL))),
     ];
     for (name, operate) in operations {
         let (_clock, store, keep) = expired_store(16, 3000);
@@ -76,6 +79,41 @@ fn each_operation_drives_the_sweep() {
 /// An id that no store has.
 fn unknown() -> SessionId {
     SessionId::parse("AAAAAAAAAAAAAAAAAAAAAA").unwrap()
+}
+
+/// A handle of an id that only another store has.
+fn of_another_store(data: &u64) -> Session<u64> {
+    SessionStore::default().create_with(*data)
+}
+
+#[test]
+fn slice_looks_at_no_more_buckets_than_its_budget() {
+    for budget in [1, 7] {
+        let clock = ManualClock::new();
+        let store = build(&clock, |b| b.ttl(TTL).shards(2).sweep_budget(budget));
+        let keep = *store.create().id();
+        assert!(store.set_expiry(&keep, Expiry::Never));
+        (0..1000).for_each(|n| drop(store.create_with(n)));
+        clock.advance(TTL);
+        while store.len() > 500 {
+            let before = store.len();
+            assert!(store.load(&keep).is_some());
+            assert!(before - store.len() <= budget, "{} with {budget}", before - store.len());
+        }
+    }
+}
+
+#[test]
+fn shorter_of_two_lifetimes_sets_the_pace() {
+    let clock = ManualClock::new();
+    let store = build(&clock, |b| b.ttl(TTL * 10_000).idle_timeout(TTL).shards(2));
+    let keep = *store.create().id();
+    (0..1000).for_each(|n| drop(store.create_with(n)));
+    for _ in 0..100 {
+        clock.advance(TTL / 50);
+        assert!(store.touch(&keep));
+    }
+    assert_eq!(store.len(), 1);
 }
 
 #[test]

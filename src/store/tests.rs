@@ -233,3 +233,122 @@ fn refused_create_does_not_sweep_a_store_where_nothing_expires() {
     assert!(matches!(store.try_create(), Err(CreateError::AtCapacity { .. })));
     assert!(!store.inner.sweep.is_due(NEVER));
 }
+
+#[test]
+fn no_randomness_waits_in_memory_unless_asked_for() {
+    use crate::{builder::IdSource, id::mint::Mint};
+    let mint = |builder: Builder<u64>| builder.into_config().mint;
+    let builder = SessionStore::<u64>::builder;
+    assert!(matches!(mint(builder()), Mint::Os));
+    assert!(matches!(mint(builder().id_source(IdSource::Buffered)), Mint::Buffered));
+    let last = builder().id_source(IdSource::Buffered).id_source(IdSource::Os);
+    assert!(matches!(mint(last), Mint::Os));
+}
+
+#[test]
+fn shards_are_many_unless_the_bound_is_small() {
+    let shards = |max: Option<usize>| {
+        let builder = SessionStore::<u64>::builder();
+        let builder = if let Some(max) = max { builder.max_sessions(max) } else { builder };
+        builder.into_config().shards
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = shards(None);
+    assert!(
+        most.is_power_of_two() && most >= 256 && most >= 4 * cores && most < 257.max(8 * cores)
+    );
+    assert_eq!([1, 128, 129, 1_000, 4_096].map(|max| shards(Some(max))), [2, 2, 4, 16, 64]);
+    assert_eq!(shards(Some(usize::MAX)), most);
+}
+
+/// Returns so many ids of a shard.
+fn ids_of(store: &SessionStore<u64>, shard: usize, many: usize) -> Vec<u128> {
+    let here = |bits: &u128| store.inner.gate.place(id(*bits)).shard == shard;
+    (1..).filter(here).take(many).collect()
+}
+
+#[test]
+fn rotation_is_free_again_when_the_walks_are_over() {
+    let script = Script::default();
+    let store = script.builder().build().unwrap();
+    script.then(&ids_of(&store, 1, 1));
+    let mut session = store.create_with(1);
+    store.for_each(|_, _| ());
+    assert_eq!(store.retain(|_, _| true), 0);
+    // The first id that is drawn will do, although it is in a lower shard.
+    script.then(&ids_of(&store, 0, 1));
+    assert!(store.rotate(&mut session));
+}
+
+/// How many slices operations run in a row, at most `most`, while the clock stands still.
+fn slices_due(store: &SessionStore<u64>, most: usize) -> usize {
+    let now = store.inner.clock.now();
+    (0..most)
+        .take_while(|_| store.inner.sweep.is_due(now).then(|| store.inner.tend(now)).is_some())
+        .count()
+}
+
+#[test]
+fn sweep_that_has_nothing_to_do_waits_and_not_too_long() {
+    const YEAR: Duration = Duration::from_secs(31_557_600);
+    // However short or long lifetimes are, from slice to slice it is 4 ms to 1 s.
+    for ttl in [Duration::from_nanos(1), MINUTE, YEAR * 100] {
+        let clock = ManualClock::new();
+        let store = SessionStore::<u64>::builder().ttl(ttl).shards(2).clock(clock.clone());
+        let store = store.build().unwrap();
+        assert!(slices_due(&store, 100) < 100, "{ttl:?}");
+        clock.advance(Duration::from_micros(3_999));
+        assert_eq!(slices_due(&store, 100), 0, "{ttl:?}");
+        clock.advance(Duration::from_secs(1));
+        assert!((1..100).contains(&slices_due(&store, 100)), "{ttl:?}");
+        // What was missed in a century is one pass, not more.
+        clock.advance(YEAR * 100);
+        assert!((1..100).contains(&slices_due(&store, 100)), "{ttl:?}");
+    }
+}
+
+#[test]
+fn session_that_ends_at_once_does_not_hurry_the_sweep_for_ever() {
+    let clock = ManualClock::new();
+    let store = SessionStore::<u64>::builder().shards(2).clock(clock.clone()).build().unwrap();
+    assert!(store.set_expiry(store.create().id(), Duration::ZERO));
+    assert!(slices_due(&store, 100) < 100);
+    clock.advance(Duration::from_millis(100));
+    assert_eq!(slices_due(&store, 100), 0);
+}
+
+#[test]
+fn expiry_of_nothing_wakes_no_sweep() {
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    store.create();
+    assert!(!store.set_expiry(&id(7), MINUTE));
+    assert!(!store.inner.sweep.is_needed() && !store.inner.sweep.is_due(NEVER));
+}
+
+/// A table that is made smaller in the middle of a purge moves its entries to where the purge has been.
+#[test]
+fn purge_misses_nothing_when_the_table_shrinks_under_it() {
+    for inserts in 0..40 {
+        let (clock, script) = (ManualClock::new(), Script::default());
+        let inner = Arc::new(Mutex::new(None::<SessionStore<u64>>));
+        let again = Arc::clone(&inner);
+        let store = script.builder().ttl(MINUTE).clock(clock.clone()).on_end(move |end| {
+            // The first that expires makes room for another, which looks ahead.
+            if matches!(end.cause, crate::ends::Cause::Expired)
+                && let Some(store) = again.lock().unwrap().take()
+            {
+                store.create_with(0);
+            }
+        });
+        let store = store.build().unwrap();
+        let ids = ids_of(&store, 0, 500 + inserts + 1);
+        script.then(&ids);
+        (0..500).for_each(|n| drop(store.create_with(n)));
+        ids[40..500].iter().for_each(|bits| assert!(store.destroy(&id(*bits))));
+        (0..inserts).for_each(|_| drop(store.create()));
+        clock.advance(MINUTE);
+        *inner.lock().unwrap() = Some(store.clone());
+        store.purge_expired();
+        assert_eq!(store.len(), 1, "{inserts} inserts before");
+    }
+}
