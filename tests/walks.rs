@@ -224,6 +224,28 @@ fn stats_of_a_large_store_are_close() {
     assert_eq!((store.stats().live, store.stats().expired_unswept), (10_000, 0));
 }
 
+/// The sweep leaves a table clean behind it and full of the expired before it.
+#[test]
+fn stats_of_a_large_store_are_close_while_it_is_swept() {
+    let (clock, store) = build(2);
+    let ids: Vec<SessionId> = fill(&store, 20_000).into_keys().collect();
+    ids[..10_000].iter().for_each(|id| assert!(store.set_expiry(id, TTL * 2)));
+    clock.advance(TTL);
+    while store.len() > 14_000 {
+        assert!(store.contains(&ids[0]));
+    }
+    // One reading looks at an eighth of the table, in one piece of each shard.
+    let readings: u64 = (0..100)
+        .map(|_| {
+            clock.advance(Duration::from_nanos(1));
+            store.stats().expired_unswept
+        })
+        .sum();
+    let dead = store.len() as u64 - 10_000;
+    let mean = readings / 100;
+    assert!((dead * 3 / 4..dead * 5 / 4).contains(&mean), "{mean} instead of {dead}");
+}
+
 #[test]
 fn each_counter_counts_its_own_operation() {
     let (_clock, store) = build(2);

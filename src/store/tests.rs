@@ -332,7 +332,8 @@ fn purge_misses_nothing_when_the_table_shrinks_under_it() {
         let (clock, script) = (ManualClock::new(), Script::default());
         let inner = Arc::new(Mutex::new(None::<SessionStore<u64>>));
         let again = Arc::clone(&inner);
-        let store = script.builder().ttl(MINUTE).clock(clock.clone()).on_end(move |end| {
+        let store = script.builder().ttl(MINUTE).clock(clock.clone()).sweep_budget(1);
+        let store = store.on_end(move |end| {
             // The first that expires makes room for another, which looks ahead.
             if matches!(end.cause, crate::ends::Cause::Expired)
                 && let Some(store) = again.lock().unwrap().take()
@@ -350,5 +351,34 @@ fn purge_misses_nothing_when_the_table_shrinks_under_it() {
         *inner.lock().unwrap() = Some(store.clone());
         store.purge_expired();
         assert_eq!(store.len(), 1, "{inserts} inserts before");
+    }
+}
+
+/// Somebody has ended the session and is not yet at its removal: whoever takes it out says what ended it.
+#[test]
+fn destroyed_session_is_told_as_destroyed_whoever_takes_it_out() {
+    use crate::ends::Cause;
+    type Take = fn(&SessionStore<u64>, SessionId);
+    let takers: [(&str, Take); 5] = [
+        ("clear", |store, _| store.clear()),
+        ("purge", |store, _| assert_eq!(store.purge_expired(), 1)),
+        ("slice", |store, _| store.inner.sweep_slice(store.inner.clock.now())),
+        ("create at the bound", |store, _| drop(store.create_with(2))),
+        ("create of the same id", |store, id| drop(store.try_create_with_id(&id, 2).unwrap())),
+    ];
+    for (name, take) in takers {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let listener = Arc::clone(&told);
+        let store = SessionStore::<u64>::builder().ttl(MINUTE).shards(2).max_sessions(1);
+        let store = store.on_end(move |end| listener.lock().unwrap().push((end.id, end.cause)));
+        let store = store.clock(ManualClock::new()).build().unwrap();
+        let id = *store.create_with(1).id();
+        let revoke = |entry: &Entry<u64>| entry.revoke(store.inner.clock.now());
+        assert_eq!(store.inner.gate.read(&store.inner.gate.place(id), revoke), Some(true));
+        take(&store, id);
+        assert_eq!(*told.lock().unwrap(), [(id, Cause::Destroyed)], "{name}");
+        let stats = store.stats();
+        assert_eq!((stats.destroyed, stats.expired, stats.evicted, stats.cleared), (1, 0, 0, 0));
+        assert_eq!(store.len(), usize::from(name.starts_with("create")), "{name}");
     }
 }
