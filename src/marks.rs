@@ -54,3 +54,25 @@ impl Marks {
         self.few.set(few);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mark_is_kept_until_it_is_removed_as_often_as_it_was_added() {
+        let marks = Marks::new();
+        let stores = 1..=3 * FEW;
+        stores.clone().for_each(|store| marks.add(store));
+        stores.clone().for_each(|store| marks.add(store));
+        for store in stores.clone() {
+            for _ in 0..2 {
+                assert!(marks.has(store));
+                marks.remove(store);
+            }
+            assert!(!marks.has(store));
+            assert!((store + 1..=*stores.end()).all(|other| marks.has(other)));
+        }
+        assert_eq!(marks.more.borrow().capacity(), 0);
+    }
+}

@@ -188,3 +188,16 @@ impl Stats {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stripe_of_a_thread_that_has_ended_is_given_to_another() {
+        for _ in 0..4 * OWNED {
+            let stripe = std::thread::spawn(ask_for_stripe).join().unwrap();
+            assert!(stripe < OWNED);
+        }
+    }
+}

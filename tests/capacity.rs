@@ -252,3 +252,17 @@ fn expired_session_goes_before_live_ones_in_a_store_larger_than_a_sample() {
         assert_eq!(store.stats().evicted, 0);
     }
 }
+
+#[test]
+fn full_store_that_refuses_finds_the_one_that_has_expired() {
+    let (clock, store) = build(1000, |b| b.ttl(TTL).shards(2).on_full(OnFull::Refuse));
+    let ids: Vec<SessionId> = (0..1000).map(|n| *store.create_with(n).id()).collect();
+    // A sample of 16 would nearly always miss it.
+    for id in ids.iter().step_by(97) {
+        assert!(store.try_create().is_err());
+        assert!(store.set_expiry(id, SECOND));
+        clock.advance(SECOND);
+        assert!(store.try_create().is_ok());
+        assert_eq!((store.len(), store.contains(id)), (1000, false));
+    }
+}

@@ -1,5 +1,6 @@
 //! What needs scripted ids or a clock that two threads read at different times.
 
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -102,6 +103,7 @@ fn create_without_entropy_is_an_error_and_stores_nothing() {
     assert!(matches!(store.try_create(), Err(CreateError::Entropy(_))));
     let rejected = store.try_create_with(7).unwrap_err();
     assert!(matches!(rejected.error, CreateError::Entropy(_)));
+    assert!(rejected.source().unwrap().is::<getrandom::Error>());
     assert_eq!(rejected.value, 7);
     assert_eq!((store.len(), store.stats().created), (0, 0));
     // The only slot was given back.
@@ -159,6 +161,7 @@ fn rotate_without_entropy_leaves_the_session_under_its_id() {
     let mut session = store.create_with(1);
     let error = store.try_rotate(&mut session).unwrap_err();
     assert!(matches!(error, RotateError::Entropy(_)));
+    assert!(error.source().unwrap().is::<getrandom::Error>());
     let panic = catch_unwind(AssertUnwindSafe(|| store.rotate(&mut session))).unwrap_err();
     assert!(message(&*panic).contains("no random bytes"), "{}", message(&*panic));
     assert_eq!((session.id(), store.len()), (&id(5), 1));
