@@ -265,3 +265,25 @@ fn every_end_is_told_although_a_listener_ended_thousands() {
     (0..100).for_each(|_| _ = store.load(last.id()));
     assert_eq!(told.load(Ordering::SeqCst), 5001);
 }
+
+#[test]
+fn ends_of_one_store_are_told_while_anothers_are() {
+    let (first, second) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let count = |heard: &Arc<AtomicUsize>| {
+        let heard = Arc::clone(heard);
+        move || heard.fetch_add(1, Ordering::SeqCst)
+    };
+    let (count_second, look) = (count(&second), Arc::clone(&second));
+    let other = SessionStore::<u32>::builder().shards(2).on_end(move |_| _ = count_second());
+    let other = other.build().unwrap();
+    let count_first = count(&first);
+    let store = SessionStore::<u32>::builder().shards(2).on_end(move |_| {
+        let told = count_first();
+        assert!(other.destroy(other.create().id()));
+        assert_eq!(look.load(Ordering::SeqCst), told + 1, "before the call returns");
+    });
+    let store = store.build().unwrap();
+    (0..3).for_each(|_| assert!(store.destroy(store.create().id())));
+    assert_eq!((first.load(Ordering::SeqCst), second.load(Ordering::SeqCst)), (3, 3));
+    assert_eq!(store.stats().panics, 0);
+}

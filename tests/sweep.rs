@@ -104,19 +104,6 @@ fn slice_looks_at_no_more_buckets_than_its_budget() {
 }
 
 #[test]
-fn shorter_of_two_lifetimes_sets_the_pace() {
-    let clock = ManualClock::new();
-    let store = build(&clock, |b| b.ttl(TTL * 10_000).idle_timeout(TTL).shards(2));
-    let keep = *store.create().id();
-    (0..1000).for_each(|n| drop(store.create_with(n)));
-    for _ in 0..100 {
-        clock.advance(TTL / 50);
-        assert!(store.touch(&keep));
-    }
-    assert_eq!(store.len(), 1);
-}
-
-#[test]
 fn inserts_alone_clear_what_has_expired() {
     let clock = ManualClock::new();
     let store = build(&clock, |b| b.ttl(TTL).shards(2));

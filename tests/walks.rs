@@ -82,6 +82,24 @@ fn walk_shows_each_session_once_while_its_closure_makes_the_tables_shrink() {
     assert!(all.iter().all(|(id, n)| n % 40 != 0 || shown.contains(id)));
 }
 
+/// A table full of what was removed is tidied where it stands: its entries move, its size stays.
+#[test]
+fn walk_shows_each_session_once_while_its_closure_makes_the_tables_be_tidied() {
+    for _ in 0..30 {
+        let store = SessionStore::<u32>::builder().shards(2).build().unwrap();
+        let mut expected = fill(&store, 1700);
+        let ended: Vec<SessionId> = expected.keys().take(1200).copied().collect();
+        ended.iter().for_each(|id| assert!(store.destroy(id) && expected.remove(id).is_some()));
+        store.for_each(|id, n| {
+            assert!(*n == u32::MAX || expected.remove(id) == Some(*n), "shown twice");
+            for _ in 0..40 {
+                assert!(store.destroy(store.create_with(u32::MAX).id()));
+            }
+        });
+        assert!(expected.is_empty(), "{} were not shown", expected.len());
+    }
+}
+
 #[test]
 fn walk_goes_on_while_its_closure_destroys() {
     let (_clock, store) = build(2);

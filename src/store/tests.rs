@@ -385,3 +385,50 @@ fn destroyed_session_is_told_as_destroyed_whoever_takes_it_out() {
         assert_eq!(store.len(), usize::from(name.starts_with("create")), "{name}");
     }
 }
+
+#[test]
+fn one_pass_of_slices_leaves_no_bucket_out() {
+    let store = SessionStore::<u64>::builder().shards(2).sweep_budget(1).build().unwrap();
+    let terms = Terms { limit: NEVER, slides: false };
+    for bits in 0..500 {
+        let place = store.inner.gate.place(id(bits));
+        let entry = Entry::new(2, Record::with_terms(1, terms));
+        store.inner.gate.exclusive(place.shard).insert(&place, entry);
+        store.inner.capacity.reserve().unwrap().keep();
+    }
+    let now = store.inner.clock.now();
+    (0..store.inner.gate.buckets()).for_each(|_| store.inner.sweep_slice(now));
+    assert_eq!((store.len(), store.stats().expired), (0, 500));
+}
+
+#[test]
+fn buckets_are_counted_as_tables_grow_and_shrink_and_empty_ones_are_freed_by_loads() {
+    let clock = ManualClock::new();
+    let store = SessionStore::<u64>::builder().ttl(MINUTE).shards(2).clock(clock.clone());
+    let store = store.build().unwrap();
+    for _ in 0..2 {
+        (0..1_000).for_each(|n| drop(store.create_with(n)));
+        let in_tables: usize = (0..2).map(|n| store.inner.gate.exclusive(n).buckets()).sum();
+        assert!(in_tables > 1_000);
+        assert_eq!(store.inner.gate.buckets(), in_tables);
+        store.clear();
+        assert_eq!(store.inner.gate.buckets(), 2);
+    }
+    (0..1_000).for_each(|n| drop(store.create_with(n)));
+    clock.advance(MINUTE);
+    for _ in 0..200 {
+        clock.advance(MINUTE);
+        assert!(store.load(&id(1)).is_none());
+    }
+    assert_eq!((store.len(), store.inner.gate.buckets()), (0, 2));
+}
+
+#[test]
+fn shorter_of_two_lifetimes_sets_the_pace_of_the_sweep() {
+    let clock = ManualClock::new();
+    let store = SessionStore::<u64>::builder().ttl(MINUTE * 10_000).idle_timeout(MINUTE / 60);
+    let store = store.shards(2).clock(clock.clone()).build().unwrap();
+    assert!(slices_due(&store, 100) < 100);
+    clock.advance(Duration::from_millis(100));
+    assert!(slices_due(&store, 100) > 0);
+}
