@@ -153,15 +153,11 @@ impl<T> Entry<T> {
     /// Ends a live session. Only one caller gets `true`. A session found expired is marked, as by
     /// [`is_live`](Self::is_live).
     pub(crate) fn revoke(&self, now: Tick) -> bool {
-        while self.is_live(now) {
-            // Relaxed: see `extend`.
-            let seen = self.deadline.load(Ordering::Relaxed);
-            let ended = seen > now
-                && self
-                    .deadline
-                    .compare_exchange(seen, REVOKED, Ordering::Relaxed, Ordering::Relaxed)
-                    .is_ok();
-            if ended {
+        while let Some(seen) = self.live_until(now) {
+            // Relaxed, both: see `extend`.
+            let ended =
+                self.deadline.compare_exchange(seen, REVOKED, Ordering::Relaxed, Ordering::Relaxed);
+            if ended.is_ok() {
                 return true;
             }
         }
