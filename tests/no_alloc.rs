@@ -239,6 +239,30 @@ fn memory_returns_after_an_expiry_storm_by_traffic_alone() {
     assert!(HELD.get() - empty <= full / 50, "{} of {full} are left", HELD.get() - empty);
 }
 
+#[test]
+fn walk_keeps_no_memory_of_rotations_once_it_is_over() {
+    let clock = ManualClock::new();
+    let store = builder(&clock).build().unwrap();
+    let mut sessions: Vec<_> = (0..100).map(|n| store.create_with(n)).collect();
+    let mut rotate_all = || {
+        for _ in 0..100 {
+            sessions.iter_mut().for_each(|session| assert!(store.rotate(session)));
+        }
+    };
+    rotate_all();
+    let before = HELD.get();
+    let mut shown = 0;
+    store.for_each(|_, _| {
+        shown += 1;
+        if shown == 1 {
+            rotate_all();
+            assert!(HELD.get() - before > 100 * 100 * 32, "noted, as long as the walk lasts");
+        }
+    });
+    rotate_all();
+    assert!(HELD.get() - before <= SLACK, "{} bytes are left", HELD.get() - before);
+}
+
 /// Bytes for each stored session, at the most: its record of 32, and the buckets of 33 with their
 /// control byte. hashbrown doubles a table of removed entries when more than 7/16 of it are full, so
 /// that there are less than 32/7 buckets for each.
