@@ -113,14 +113,16 @@ fn memory_does_not_grow_in_a_soak_and_returns_after_it() {
 #[ignore = "creates ten million sessions; run by ci/soak"]
 fn flood_at_the_bound_stays_within_its_memory() {
     let store = builder(&ManualClock::new()).build().unwrap();
-    (0..BOUND).for_each(|_| drop(store.create_with(vec![0; 100])));
+    // Some times over: where sessions come and go, a dense table doubles once, because what it has
+    // removed takes room until it is rehashed.
+    (0..10 * BOUND).for_each(|_| drop(store.create_with(vec![0; 100])));
     let full = HELD.load(Ordering::SeqCst);
     for n in 0..10_000_000_u32 {
         store.create_with(vec![0; 100]);
         if n % 1000 == 0 {
             let held = HELD.load(Ordering::SeqCst);
             assert!(store.len() <= BOUND);
-            assert!(held * 10 <= full * 11, "{held} bytes, from {full} when it was full");
+            assert!(held * 10 <= full * 11, "{held} bytes, from {full} before");
         }
     }
 }
