@@ -248,17 +248,17 @@ fn counters_add_up_over_all_ends() {
 
 #[test]
 fn every_end_is_told_although_a_listener_ended_thousands() {
-    let cell: Arc<OnceLock<SessionStore<u32>>> = Arc::default();
+    // The listener uses the store it belongs to: a cell that each owns would keep both for ever.
+    static STORE: OnceLock<SessionStore<u32>> = OnceLock::new();
     let told = Arc::new(AtomicUsize::new(0));
-    let (store, count) = (Arc::clone(&cell), Arc::clone(&told));
+    let count = Arc::clone(&told);
     let built = SessionStore::<u32>::builder().on_end(move |end| {
         count.fetch_add(1, Ordering::SeqCst);
         if end.cause == Cause::Destroyed {
-            store.get().unwrap().clear();
+            STORE.get().unwrap().clear();
         }
     });
-    cell.set(built.build().unwrap()).ok().unwrap();
-    let store = cell.get().unwrap();
+    let store = STORE.get_or_init(|| built.build().unwrap());
     (0..5000).for_each(|n| _ = store.create_with(n));
     let last = store.create();
     store.destroy(last.id());

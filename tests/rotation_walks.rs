@@ -93,17 +93,17 @@ fn walk_shows_a_session_that_rotates_meanwhile() {
 
 #[test]
 fn session_does_not_escape_a_clear_by_rotating_inside_a_walk() {
-    let cell: Arc<OnceLock<SessionStore<u32>>> = Arc::default();
+    // The listener uses the store it belongs to: a cell that each owns would keep both for ever.
+    static STORE: OnceLock<SessionStore<u32>> = OnceLock::new();
     let handles: Arc<Mutex<Vec<Session<u32>>>> = Arc::default();
-    let (store, rotated) = (Arc::clone(&cell), Arc::clone(&handles));
+    let rotated = Arc::clone(&handles);
     let built = SessionStore::<u32>::builder().shards(2).on_end(move |end| {
         if end.cause == Cause::Cleared {
             let mut handles = std::mem::take(&mut *rotated.lock().unwrap());
-            handles.iter_mut().for_each(|s| _ = store.get().unwrap().rotate(s));
+            handles.iter_mut().for_each(|s| _ = STORE.get().unwrap().rotate(s));
         }
     });
-    cell.set(built.build().unwrap()).ok().unwrap();
-    let store = cell.get().unwrap();
+    let store = STORE.get_or_init(|| built.build().unwrap());
     (0..200).for_each(|n| handles.lock().unwrap().push(store.create_with(n)));
     let mut left = None;
     store.for_each(|_, _| {
