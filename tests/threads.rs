@@ -140,16 +140,17 @@ fn every_operation_works_in_a_thread_that_ends() {
 #[test]
 fn listener_that_ends_a_session_for_each_end_does_not_overflow_in_a_thread_that_ends() {
     let _alone = alone();
-    let own = Arc::new(OnceLock::<SessionStore<u64>>::new());
-    let (listener, heard) = (Arc::clone(&own), Arc::new(AtomicU64::new(0)));
+    // The listener uses the store it belongs to: a cell that each owns would keep both for ever.
+    static STORE: OnceLock<SessionStore<u64>> = OnceLock::new();
+    let heard = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&heard);
     let store = SessionStore::<u64>::builder().shards(2).on_end(move |_| {
         // Deep enough for any stack, if each were told inside the one before.
-        if let (0..500_000, Some(store)) = (count.fetch_add(1, Ordering::SeqCst), listener.get()) {
+        if let (0..500_000, Some(store)) = (count.fetch_add(1, Ordering::SeqCst), STORE.get()) {
             store.destroy(store.create().id());
         }
     });
-    let store = own.get_or_init(|| store.build().unwrap()).clone();
+    let store = STORE.get_or_init(|| store.build().unwrap()).clone();
     let (work, last) = (store.clone(), store.clone());
     run(
         // The first end has another, which has another; a delivery hands on so many and no more.
