@@ -196,9 +196,10 @@ impl<T> Ends<T> {
 fn contain(stats: &Stats, user_code: impl FnOnce()) {
     // Unwind safety: the store was left consistent before user code began, and what the closure
     // borrowed is not looked at again.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) {
-        stats.count(Event::Panicked);
-        // The payload's own `Drop` is user code too, and one panic is enough.
+    let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) else { return };
+    stats.count(Event::Panicked);
+    // The payload's own `Drop` is user code too. If it panics, that panic's payload is let go of unseen.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(payload);
     }
 }
