@@ -260,7 +260,8 @@ fn walk_keeps_no_memory_of_rotations_once_it_is_over() {
         }
     });
     rotate_all();
-    assert!(HELD.get() - before <= SLACK, "{} bytes are left", HELD.get() - before);
+    // A table may have doubled; what is noted of 10,000 rotations is many times that.
+    assert!(HELD.get() - before <= 64 * 1024, "{} bytes are left", HELD.get() - before);
 }
 
 /// Bytes for each stored session, at the most: its record of 32, and the buckets of 33 with their
