@@ -12,7 +12,7 @@ use crate::entry::{Death, Entry, Record};
 use crate::id::SessionId;
 use crate::marks::Marks;
 use crate::stats::{Event, Stats};
-use crate::sync::{Mutex, thread_local};
+use crate::sync::{AtomicUsize, Mutex, Ordering, thread_local};
 
 /// How long a chain of ends, each caused by the one before, one delivery follows. A listener that ends a
 /// session for each end it hears of would otherwise never return: at a microsecond or so each, a chain
@@ -106,6 +106,8 @@ enum Leaving<T> {
 pub(crate) struct Ends<T> {
     listener: Option<Listener<T>>,
     queue: Mutex<Vec<Leaving<T>>>,
+    /// How many are in the queue, or about to be.
+    queued: AtomicUsize,
 }
 
 thread_local! {
@@ -115,7 +117,7 @@ thread_local! {
 
 impl<T> Ends<T> {
     pub(crate) fn new(listener: Option<Listener<T>>) -> Self {
-        Self { listener, queue: Mutex::new(Vec::new()) }
+        Self { listener, queue: Mutex::new(Vec::new()), queued: AtomicUsize::new(0) }
     }
 
     /// Tells the listener of sessions that ended, and drops them. Counts each by its cause.
@@ -154,6 +156,8 @@ impl<T> Ends<T> {
         let Some(_delivery) = Delivery::enter(std::ptr::from_ref(self).addr()) else {
             // Collected first: the iterator is the caller's, and the queue is locked for the push.
             let leaving: Vec<_> = leaving.collect();
+            // Relaxed, here and below: a thread sees what it queued itself, and hands that on.
+            self.queued.fetch_add(leaving.len(), Ordering::Relaxed);
             self.queue().extend(leaving);
             return;
         };
@@ -164,10 +168,12 @@ impl<T> Ends<T> {
     /// Deals with the ends that user code caused while others were delivered.
     pub(crate) fn hand_on(&self, stats: &Stats) {
         for _ in 0..CHAIN {
-            let queued = std::mem::take(&mut *self.queue());
-            if queued.is_empty() {
+            // Nearly always nothing: no lock that all threads share.
+            if self.queued.load(Ordering::Relaxed) == 0 {
                 break;
             }
+            let queued = std::mem::take(&mut *self.queue());
+            self.queued.fetch_sub(queued.len(), Ordering::Relaxed);
             queued.into_iter().for_each(|queued| self.finish(stats, queued));
         }
     }
