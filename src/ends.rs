@@ -105,6 +105,7 @@ enum Leaving<T> {
 /// The store's listener, and the ends that wait for it.
 pub(crate) struct Ends<T> {
     listener: Option<Listener<T>>,
+    /// No user code runs while it is locked.
     queue: Mutex<Vec<Leaving<T>>>,
     /// How many are in the queue, or about to be.
     queued: AtomicUsize,
@@ -158,7 +159,7 @@ impl<T> Ends<T> {
             let leaving: Vec<_> = leaving.collect();
             // Relaxed, here and below: a thread sees what it queued itself, and hands that on.
             self.queued.fetch_add(leaving.len(), Ordering::Relaxed);
-            self.queue().extend(leaving);
+            self.queue.lock().extend(leaving);
             return;
         };
         leaving.for_each(|leaving| self.finish(stats, leaving));
@@ -172,15 +173,10 @@ impl<T> Ends<T> {
             if self.queued.load(Ordering::Relaxed) == 0 {
                 break;
             }
-            let queued = std::mem::take(&mut *self.queue());
+            let queued = std::mem::take(&mut *self.queue.lock());
             self.queued.fetch_sub(queued.len(), Ordering::Relaxed);
             queued.into_iter().for_each(|queued| self.finish(stats, queued));
         }
-    }
-
-    fn queue(&self) -> impl std::ops::DerefMut<Target = Vec<Leaving<T>>> {
-        // No user code runs while it is locked, so it is never poisoned in the middle of a change.
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn finish(&self, stats: &Stats, leaving: Leaving<T>) {

@@ -10,7 +10,7 @@
 use std::ops::ControlFlow;
 
 use ahash::RandomState;
-use dashmap::{DashMap, RwLockReadGuard, RwLockWriteGuard, SharedValue};
+use dashmap::{DashMap, RwLock, RwLockReadGuard, RwLockWriteGuard, SharedValue};
 use hashbrown::raw::RawTable;
 
 use crate::entry::Entry;
@@ -30,6 +30,21 @@ const SPARSE: usize = 8;
 
 /// The smallest table worth making smaller, in buckets: 2 KiB.
 const SMALL: usize = 64;
+
+/// A lock for what lies beside the shards: DashMap's own, which no panic poisons, and which
+/// ThreadSanitizer sees, other than the standard library's.
+#[derive(Default)]
+pub(crate) struct Mutex<T>(RwLock<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(RwLock::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write()
+    }
+}
 
 /// Where an id belongs: computed once for each operation.
 #[derive(Clone, Copy)]

@@ -14,16 +14,29 @@ pub(crate) use std::sync::atomic::Ordering;
 
 #[cfg(not(cloakroom_loom))]
 mod real {
+    pub(crate) use crate::shards::Mutex;
     pub(crate) use crossbeam_utils::Backoff;
-    pub(crate) use std::sync::Mutex;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use std::thread_local;
 }
 
 #[cfg(cloakroom_loom)]
 mod model {
-    pub(crate) use loom::sync::Mutex;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+
+    /// Like the real one, not poisoned by a panic.
+    #[derive(Default)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> impl std::ops::DerefMut<Target = T> {
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+    }
 
     /// Loom's macro knows no `const` blocks.
     macro_rules! plain_thread_local {

@@ -5,7 +5,6 @@
 //! ends by looking at those.
 
 use std::collections::HashSet;
-use std::sync::PoisonError;
 
 use crate::id::SessionId;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
@@ -43,7 +42,7 @@ impl Moves {
         // Relaxed: a walk raises it before its first lock, so it is seen under the lock of any shard
         // that a walk has been in.
         if self.walks.load(Ordering::Relaxed) > 0 {
-            let mut log = self.log();
+            let mut log = self.log.lock();
             if log.walks > 0 {
                 log.moved.push((old, new));
             }
@@ -52,16 +51,11 @@ impl Moves {
 
     /// Begins a walk.
     pub(super) fn follow(&self) -> Walk<'_> {
-        let mut log = self.log();
+        let mut log = self.log.lock();
         log.walks += 1;
         // Relaxed, here and in `drop`: see `note`.
         self.walks.fetch_add(1, Ordering::Relaxed);
         Walk { moves: self, read: log.moved.len() }
-    }
-
-    fn log(&self) -> impl std::ops::DerefMut<Target = Log> {
-        // No user code runs while it is locked.
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,7 +88,7 @@ impl Walk<'_> {
     }
 
     fn unread(&mut self) -> Vec<(SessionId, SessionId)> {
-        let log = self.moves.log();
+        let log = self.moves.log.lock();
         let unread = log.moved[self.read..].to_vec();
         self.read = log.moved.len();
         unread
@@ -103,7 +97,7 @@ impl Walk<'_> {
 
 impl Drop for Walk<'_> {
     fn drop(&mut self) {
-        let mut log = self.moves.log();
+        let mut log = self.moves.log.lock();
         log.walks -= 1;
         self.moves.walks.fetch_sub(1, Ordering::Relaxed);
         if log.walks == 0 {
