@@ -4,9 +4,14 @@
 //! arithmetic saturates, so no lifetime, however large, can wrap round into an early expiry. Reads
 //! the operating system's clocks and nothing else.
 
+mod ticking;
+
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+
+use self::ticking::Ticking;
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -55,6 +60,7 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
+    Ticking(Ticking),
     Manual(ManualClock),
 }
 
@@ -69,9 +75,50 @@ impl Clock {
         Self(Source::System)
     }
 
+    /// Returns the system's clock as a thread of its own reads it every millisecond: a load then looks
+    /// at a word in memory, and makes no call.
+    ///
+    /// For stores of which nearly every operation is a load. Only `load` and `peek` trust the word; all
+    /// other operations read the system's clock, and move the word on. Clones share the thread, which
+    /// ends soon after the last of them and of the stores that use it.
+    ///
+    /// # Expiry
+    ///
+    /// As long as the thread gets no processor, loads may still find what expired meanwhile. A child
+    /// that was forked has no such thread: there a session that is only ever loaded does not expire.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::{Clock, SessionStore};
+    ///
+    /// let store = SessionStore::<u32>::builder().clock(Clock::ticking()?).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ticking() -> io::Result<Self> {
+        Ticking::start().map(|clock| Self(Source::Ticking(clock)))
+    }
+
+    /// Returns the time.
+    #[inline]
     pub(crate) fn now(&self) -> Tick {
         match &self.0 {
             Source::System => system::now(),
+            Source::Ticking(clock) => clock.now(),
+            Source::Manual(clock) => clock.now(),
+        }
+    }
+
+    /// Returns the time for a load: as [`now`](Self::now), unless the clock is a ticking one.
+    #[inline]
+    pub(crate) fn glance(&self) -> Tick {
+        match &self.0 {
+            Source::System => system::now(),
+            Source::Ticking(clock) => clock.last(),
             Source::Manual(clock) => clock.now(),
         }
     }
@@ -131,6 +178,7 @@ impl ManualClock {
         Duration::from_nanos(self.now() - ORIGIN)
     }
 
+    #[inline]
     fn now(&self) -> Tick {
         // Pairs with the update in `advance`.
         self.0.load(Ordering::SeqCst)
@@ -156,25 +204,31 @@ impl fmt::Debug for ManualClock {
 /// measured again whenever the coarse clock has moved on by a tick.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
-    use super::{LAST, Tick};
+    use super::Tick;
     use rustix::time::{ClockId, clock_gettime};
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// The coarse reading at which `SUSPENDED` was last measured.
-    static MEASURED_AT: AtomicU64 = AtomicU64::new(0);
+    /// What is known of the time spent suspended.
+    struct Suspended {
+        /// Nanoseconds by which `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`. Only grows.
+        time: AtomicU64,
+        /// The coarse reading at which `time` was last measured.
+        measured_at: AtomicU64,
+    }
 
-    /// Nanoseconds by which `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`. Only grows.
-    static SUSPENDED: AtomicU64 = AtomicU64::new(0);
+    static SUSPENDED: Suspended =
+        Suspended { time: AtomicU64::new(0), measured_at: AtomicU64::new(0) };
 
     #[inline]
     pub(super) fn now() -> Tick {
         let coarse = read(ClockId::MonotonicCoarse);
         // Relaxed: at worst two threads measure the same difference.
-        if coarse != MEASURED_AT.load(Ordering::Relaxed) {
+        if coarse != SUSPENDED.measured_at.load(Ordering::Relaxed) {
             measure(coarse);
         }
-        // Relaxed: the word stands alone, and `fetch_max` keeps it from going back.
-        coarse.saturating_add(SUSPENDED.load(Ordering::Relaxed)).min(LAST)
+        // Relaxed: the word stands alone, and `fetch_max` keeps it from going back. The kernel keeps
+        // both within 292 years of each other, so that the sum cannot wrap.
+        coarse.wrapping_add(SUSPENDED.time.load(Ordering::Relaxed))
     }
 
     #[cold]
@@ -184,8 +238,8 @@ mod system {
         let boot = read(ClockId::Boottime);
         let monotonic = read(ClockId::Monotonic);
         // Both Relaxed: see `now`.
-        SUSPENDED.fetch_max(boot.saturating_sub(monotonic), Ordering::Relaxed);
-        MEASURED_AT.fetch_max(coarse, Ordering::Relaxed);
+        SUSPENDED.time.fetch_max(boot.saturating_sub(monotonic), Ordering::Relaxed);
+        SUSPENDED.measured_at.fetch_max(coarse, Ordering::Relaxed);
     }
 
     #[inline]

@@ -6,7 +6,8 @@
 //! recurse: they queue, and the outermost delivery on the thread hands them on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+
+use triomphe::Arc;
 
 use crate::entry::{Death, Entry, Record};
 use crate::id::SessionId;

@@ -5,7 +5,7 @@
 //! changes only by read-modify-write, so whoever ends a session ends it against every touch that
 //! races. Knows nothing of locks, tables or clocks.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use crate::clock::{NEVER, Tick, after};
 use crate::sync::{AtomicU64, Ordering};
@@ -17,11 +17,8 @@ const REVOKED: Tick = 0;
 /// another thread still works with an older reading of the clock.
 const EXPIRED: Tick = 1;
 
-/// `Record::terms` of a record that was never given to a store.
+/// `Record::terms` of a record that was never in a table.
 const FRESH: u64 = 0;
-
-/// `Record::terms` of a record that a commit has taken and not yet stored.
-const CLAIMED: u64 = 1;
 
 /// How long a session may live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +60,15 @@ impl<T> Record<T> {
         Arc::new(Self { terms: AtomicU64::new(terms.to_word()), value })
     }
 
-    /// Takes the record for one commit. Only the first caller gets it.
-    pub(crate) fn claim(&self) -> bool {
+    /// Makes the record a session's, under its terms. Only the first caller gets it.
+    fn adopt(&self, terms: Terms) -> bool {
+        let terms = terms.to_word();
         // Relaxed: the word only decides who; the record reaches others through a shard's lock.
-        self.terms.compare_exchange(FRESH, CLAIMED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.terms.compare_exchange(FRESH, terms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     pub(crate) fn is_fresh(&self) -> bool {
-        // Relaxed: see `claim`.
+        // Relaxed: see `adopt`.
         self.terms.load(Ordering::Relaxed) == FRESH
     }
 
@@ -80,7 +78,7 @@ impl<T> Record<T> {
     }
 
     fn set_terms(&self, terms: Terms) {
-        // Relaxed: see `terms`. A swap, because the word is also the target of `claim`.
+        // Relaxed: see `terms`. A swap, because the word is also the target of `adopt`.
         self.terms.swap(terms.to_word(), Ordering::Relaxed);
     }
 }
@@ -137,7 +135,14 @@ impl<T> Entry<T> {
     fn extend(&self, now: Tick, target: Tick) -> bool {
         // Relaxed here and below: the word stands alone, all that matters is the one order of its
         // changes, and the record beside it is handed over by the shard's lock.
-        let mut seen = self.deadline.load(Ordering::Relaxed);
+        let seen = self.deadline.load(Ordering::Relaxed);
+        // Most often there is nothing to write.
+        if seen > now && target <= seen { true } else { self.settle(seen, now, target) }
+    }
+
+    /// Moves the deadline of a live session on to `target`, or marks an expired one.
+    #[inline(never)]
+    fn settle(&self, mut seen: Tick, now: Tick, target: Tick) -> bool {
         loop {
             let (next, live) = if seen > now { (target, true) } else { (EXPIRED, false) };
             if if live { next <= seen } else { seen <= EXPIRED } {
@@ -193,12 +198,17 @@ impl<T> Entry<T> {
         self.deadline.swap(deadline, Ordering::Relaxed);
     }
 
-    /// Puts a claimed record in the place of the present one, under the same terms, and returns the
-    /// old one, to be dropped outside the lock.
-    #[must_use]
-    pub(crate) fn commit(&mut self, record: Arc<Record<T>>) -> Arc<Record<T>> {
-        record.set_terms(self.record.terms());
-        std::mem::replace(&mut self.record, record)
+    /// Puts a record in the place of the present one, under the same terms, and returns the old one, to
+    /// be dropped outside the lock; or gives the record back, if it was some session's before.
+    pub(crate) fn commit(
+        &mut self,
+        record: Arc<Record<T>>,
+    ) -> Result<Arc<Record<T>>, Arc<Record<T>>> {
+        if record.adopt(self.record.terms()) {
+            Ok(std::mem::replace(&mut self.record, record))
+        } else {
+            Err(record)
+        }
     }
 }
 

@@ -42,16 +42,21 @@ impl<T> Gate<T> {
     /// Shows one entry under its shard's shared lock.
     #[inline]
     pub(crate) fn read<R>(&self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
-        self.shared(place.shard).find(place).map(show)
+        self.let_waiting_writers_pass(place.shard);
+        self.shards.read(place, show)
+    }
+
+    pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
+        self.let_waiting_writers_pass(shard);
+        self.shards.shared(shard)
     }
 
     #[inline]
-    pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
+    fn let_waiting_writers_pass(&self, shard: usize) {
         // Relaxed: a hint. A reader that misses it delays the writer by one probe.
-        if self.waiting[shard].load(Ordering::Relaxed) != 0 {
+        if self.waiting.get(shard).is_some_and(|waiting| waiting.load(Ordering::Relaxed) != 0) {
             self.let_writers_pass(shard);
         }
-        self.shards.shared(shard)
     }
 
     pub(crate) fn try_shared(&self, shard: usize) -> Option<Shared<'_, T>> {

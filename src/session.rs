@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
+
+use triomphe::Arc;
 
 use crate::attributes::Attributes;
 use crate::entry::Record;
@@ -74,40 +76,35 @@ impl<T> Session<T> {
         self.copy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes note that this handle's data was saved as `stored`. Returns what was noted before, for
-    /// the caller to drop.
-    pub(crate) fn note_saved(&self, stored: Arc<Record<T>>) -> Option<Arc<Record<T>>> {
-        let is_draft = |draft| Arc::ptr_eq(&stored, draft);
-        if self.draft.as_ref().is_some_and(is_draft) {
-            return None;
-        }
-        self.copy.lock().unwrap_or_else(PoisonError::into_inner).replace(stored)
+    /// Takes note of a copy that was saved of this handle's data. Returns the one noted before, for the
+    /// caller to drop.
+    pub(crate) fn note_copy(&self, copy: Arc<Record<T>>) -> Option<Arc<Record<T>>> {
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner).replace(copy)
     }
 
-    /// Makes `stored` the version that this handle's data was derived from, and returns what the
-    /// handle held before, to be dropped where a panic is caught.
+    /// Makes what was saved, the given copy or else the draft, the version that this handle's data was
+    /// derived from. Returns what the handle held before, to be dropped where a panic is caught.
     pub(crate) fn rebase(
         &mut self,
-        stored: Arc<Record<T>>,
+        copy: Option<Arc<Record<T>>>,
     ) -> impl Iterator<Item = Arc<Record<T>>> + use<T> {
-        let base = std::mem::replace(&mut self.base, stored);
-        let copy = std::mem::take(self.copy.get_mut().unwrap_or_else(PoisonError::into_inner));
-        std::iter::once(base).chain(self.draft.take()).chain(copy)
+        let draft = self.draft.take();
+        let (saved, left) = if copy.is_some() { (copy, draft) } else { (draft, None) };
+        let base = saved.map(|saved| std::mem::replace(&mut self.base, saved));
+        let noted = std::mem::take(self.copy.get_mut().unwrap_or_else(PoisonError::into_inner));
+        base.into_iter().chain(left).chain(noted)
     }
 }
 
 impl<T: Clone> Session<T> {
-    /// Returns this handle's data in a record that is stored by nobody else: the draft, the first
-    /// time, and then a copy, so that each commit is another record.
-    pub(crate) fn to_commit(&self) -> Arc<Record<T>> {
-        match &self.draft {
-            Some(draft) if draft.claim() => Arc::clone(draft),
-            _ => {
-                let copy = Record::fresh(self.record().value.clone());
-                copy.claim();
-                copy
-            }
-        }
+    /// Returns the draft, if there is one that was never stored: each commit is another record.
+    pub(crate) fn draft(&self) -> Option<Arc<Record<T>>> {
+        self.draft.as_ref().filter(|draft| draft.is_fresh()).cloned()
+    }
+
+    /// Returns a copy of this handle's data that is stored by nobody else.
+    pub(crate) fn to_copy(&self) -> Arc<Record<T>> {
+        Record::fresh(self.record().value.clone())
     }
 }
 
@@ -134,13 +131,13 @@ impl<T> Deref for Session<T> {
 impl<T: Clone> DerefMut for Session<T> {
     /// Returns this handle's own copy of the data, made by the first call after a load or a save.
     fn deref_mut(&mut self) -> &mut T {
-        // A draft that a commit has taken may be stored: it is the base of what comes now. A draft
-        // shared with a clone of this handle stays as it is for the clone.
+        // A draft that was stored is the base of what comes now.
         if let Some(draft) = self.draft.take_if(|draft| !draft.is_fresh()) {
             self.base = draft;
         }
         let draft = self.draft.get_or_insert_with(|| Record::fresh(self.base.value.clone()));
-        if Arc::get_mut(draft).is_none() {
+        // One shared with a clone of this handle stays as it is for the clone.
+        if !draft.is_unique() {
             *draft = Record::fresh(draft.value.clone());
         }
         match Arc::get_mut(draft) {

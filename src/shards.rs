@@ -105,6 +105,15 @@ impl<T> Shards<T> {
         Shared { table: self.map.shards()[shard].read(), layout: &self.layouts[shard] }
     }
 
+    /// Shows one entry under its shard's shared lock.
+    #[inline(always)]
+    pub(crate) fn read<R>(&self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
+        let table = self.map.shards()[place.shard].read();
+        fetch_home(&table, place.hash);
+        let bucket = table.get(place.hash, |bucket| bucket.0 == place.id)?;
+        Some(show(bucket.1.get()))
+    }
+
     pub(crate) fn try_shared(&self, shard: usize) -> Option<Shared<'_, T>> {
         let table = self.map.shards()[shard].try_read()?;
         Some(Shared { table, layout: &self.layouts[shard] })
@@ -128,6 +137,24 @@ impl<T> Shards<T> {
     }
 }
 
+/// Asks for the bucket in which the entry most likely is, before the table's control bytes have told: in
+/// a table larger than the cache, the two waits are then one.
+#[inline(always)]
+fn fetch_home<T>(table: &Table<T>, hash: u64) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // Buckets lie before the table's end in descending order, and a search begins at this one.
+        let home = hash as usize & (table.buckets() - 1);
+        let bucket = table.data_end().as_ptr().wrapping_sub(home + 1);
+        // SAFETY: the instruction is a hint, which reads nothing that the program could see and cannot
+        // fault, whatever the address. Every x86-64 processor has it (SSE).
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(bucket.cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (table, hash);
+}
+
 /// A shard under its shared lock.
 pub(crate) struct Shared<'a, T> {
     table: RwLockReadGuard<'a, Table<T>>,
@@ -135,12 +162,6 @@ pub(crate) struct Shared<'a, T> {
 }
 
 impl<T> Shared<'_, T> {
-    #[inline]
-    pub(crate) fn find(&self, place: &Place) -> Option<&Entry<T>> {
-        let bucket = self.table.get(place.hash, |bucket| bucket.0 == place.id)?;
-        Some(bucket.1.get())
-    }
-
     /// Changes whenever entries have moved to other buckets.
     pub(crate) fn layout(&self) -> u64 {
         // Relaxed: written under the exclusive lock, read under the shared one.

@@ -86,13 +86,17 @@ fn ask_for_stripe() -> usize {
 
 /// A store's counters.
 pub(crate) struct Stats {
-    stripes: Box<[CachePadded<[AtomicU64; EVENTS]>]>,
+    owned: Box<[Stripe; OWNED]>,
+    /// Of all the threads that found no free one.
+    shared: Stripe,
 }
+
+type Stripe = CachePadded<[AtomicU64; EVENTS]>;
 
 impl Stats {
     pub(crate) fn new() -> Self {
         let stripe = || CachePadded::new([const { AtomicU64::new(0) }; EVENTS]);
-        Self { stripes: (0..=SHARED).map(|_| stripe()).collect() }
+        Self { owned: Box::new(std::array::from_fn(|_| stripe())), shared: stripe() }
     }
 
     #[inline]
@@ -102,22 +106,31 @@ impl Stats {
 
     #[inline]
     pub(crate) fn add(&self, event: Event, many: u64) {
-        let mut stripe = STRIPE.get();
-        if stripe == UNASKED {
-            stripe = ask_for_stripe();
-        }
-        let counter = &self.stripes[stripe][event as usize];
-        // Relaxed, all: counts say nothing about other memory, and an owned counter has one writer.
-        if stripe == SHARED {
-            counter.fetch_add(many, Ordering::Relaxed);
-        } else {
-            counter.store(counter.load(Ordering::Relaxed) + many, Ordering::Relaxed);
+        match self.owned.get(STRIPE.get()) {
+            Some(stripe) => {
+                let counter = &stripe[event as usize];
+                // Relaxed, both: counts say nothing about other memory, and this one has one writer.
+                counter.store(counter.load(Ordering::Relaxed) + many, Ordering::Relaxed);
+            }
+            None => self.add_shared(event, many),
         }
     }
 
-    pub(crate) fn total(&self, event: Event) -> u64 {
+    /// Counts for a thread that has no stripe, or has yet to ask for one.
+    #[cold]
+    fn add_shared(&self, event: Event, many: u64) {
+        if STRIPE.get() == UNASKED {
+            ask_for_stripe();
+            return self.add(event, many);
+        }
         // Relaxed: see `add`.
-        self.stripes.iter().map(|stripe| stripe[event as usize].load(Ordering::Relaxed)).sum()
+        self.shared[event as usize].fetch_add(many, Ordering::Relaxed);
+    }
+
+    pub(crate) fn total(&self, event: Event) -> u64 {
+        let stripes = self.owned.iter().chain([&self.shared]);
+        // Relaxed: see `add`.
+        stripes.map(|stripe| stripe[event as usize].load(Ordering::Relaxed)).sum()
     }
 }
 

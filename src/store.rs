@@ -25,7 +25,7 @@ use crate::builder::{Builder, Config};
 use crate::capacity::Capacity;
 use crate::clock::{Clock, Tick};
 use crate::ends::{Cause, Ended, Ends};
-use crate::entry::{Entry, Policy};
+use crate::entry::{Entry, Policy, Record};
 use crate::gate::Gate;
 use crate::id::mint::Mint;
 use crate::id::sealed::Named;
@@ -135,13 +135,15 @@ impl<T> SessionStore<T> {
     /// # Security
     ///
     /// Unknown, ended and malformed ids are the same `None`.
+    #[inline]
     pub fn load(&self, id: impl AsSessionId) -> Option<Session<T>> {
-        self.inner.view(id.named(), self.inner.policy.idle)
+        self.inner.view::<true>(id.named())
     }
 
     /// Returns a session without counting as activity: for looking at other people's sessions.
+    #[inline]
     pub fn peek(&self, id: impl AsSessionId) -> Option<Session<T>> {
-        self.inner.view(id.named(), None)
+        self.inner.view::<false>(id.named())
     }
 
     /// Tells whether there is a live session of this id. Does not count as activity.
@@ -186,17 +188,29 @@ impl<T> Inner<T> {
         }
     }
 
-    fn view(&self, named: Named<'_>, idle: Option<u64>) -> Option<Session<T>> {
+    /// In the caller's code, around a call that returns a pointer in a register: a handle that is returned
+    /// through memory, word by word, and then moved stalls the processor for half as long as a load takes.
+    #[inline(always)]
+    fn view<const TOUCH: bool>(&self, named: Named<'_>) -> Option<Session<T>> {
         let Some(id) = self.resolve(named) else {
             self.stats.count(Event::Missed);
             return None;
         };
-        let now = self.clock.now();
-        let show = |entry: &Entry<T>| entry.touch(now, idle).then(|| Arc::clone(entry.record()));
-        let record = self.gate.read(&self.gate.place(id), show).flatten();
+        let record = self.find::<TOUCH>(id)?;
+        Some(Session::new(id, record))
+    }
+
+    #[inline(never)]
+    fn find<const TOUCH: bool>(&self, id: SessionId) -> Option<triomphe::Arc<Record<T>>> {
+        let now = self.clock.glance();
+        let record = self.gate.read(&self.gate.place(id), |entry| {
+            let idle = if TOUCH { self.policy.idle } else { None };
+            entry.touch(now, idle).then(|| entry.record().clone())
+        });
+        let record = record.flatten();
         self.stats.count(if record.is_some() { Event::Loaded } else { Event::Missed });
         self.tend(now);
-        record.map(|record| Session::new(id, record))
+        record
     }
 
     /// Asks one question about an entry, if it is there, and returns the time with the answer.

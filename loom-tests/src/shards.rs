@@ -72,6 +72,10 @@ impl<T> Shards<T> {
         self.locks[shard].shared()
     }
 
+    pub(crate) fn read<R>(&self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
+        self.shared(place.shard).table().entry(place).map(show)
+    }
+
     pub(crate) fn try_shared(&self, shard: usize) -> Option<Shared<'_, T>> {
         self.locks[shard].try_shared()
     }
@@ -221,10 +225,6 @@ impl<T> Drop for Shared<'_, T> {
 impl<T> Shared<'_, T> {
     fn table(&self) -> &Table<T> {
         self.table.as_ref().expect("it is not being dropped")
-    }
-
-    pub(crate) fn find(&self, place: &Place) -> Option<&Entry<T>> {
-        self.table().entry(place)
     }
 
     pub(crate) fn layout(&self) -> u64 {

@@ -4,7 +4,7 @@
 //! never inserts: what has ended stays ended. Records are made before the lock is taken and dropped
 //! after it is released.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use super::{Inner, SessionStore};
 use crate::clock::Tick;
@@ -16,11 +16,16 @@ use crate::shards::Place;
 use crate::stats::Event;
 use crate::sync::Backoff;
 
-/// What became of a commit, with the record to drop outside the lock.
-enum Committed<T> {
+/// What became of a commit, with a record that is to be dropped outside the lock.
+pub(super) enum Committed<T> {
+    /// Stored; this was stored before.
     Replaced(Arc<Record<T>>),
-    Conflict,
-    Gone,
+    /// Not stored, because another was stored than the caller wanted.
+    Conflict(Arc<Record<T>>),
+    /// Not stored, because it is stored already, here or under another id.
+    Used(Arc<Record<T>>),
+    /// Not stored, because the session has ended.
+    Gone(Arc<Record<T>>),
 }
 
 impl<T: Clone> SessionStore<T> {
@@ -37,23 +42,13 @@ impl<T: Clone> SessionStore<T> {
     ///
     /// Counts as activity. Never changes the session's absolute limit.
     pub fn save(&self, session: &Session<T>) -> bool {
-        let inner = &*self.inner;
-        let record = session.to_commit();
-        let (now, place) = (inner.clock.now(), inner.gate.place(*session.id()));
-        match inner.commit(now, &place, &record, |_| true) {
-            Committed::Replaced(old) => {
-                inner.ends.discard(&inner.stats, old);
-                if let Some(before) = session.note_saved(record) {
-                    inner.ends.discard(&inner.stats, before);
-                }
-                true
-            }
-            Committed::Conflict | Committed::Gone => {
-                inner.stats.count(Event::SavedGone);
-                inner.ends.discard(&inner.stats, record);
-                false
-            }
+        let Ok(copy) = self.inner.commit_handle(session, |_| true) else {
+            return false;
+        };
+        if let Some(before) = copy.and_then(|copy| session.note_copy(copy)) {
+            self.inner.ends.discard(&self.inner.stats, before);
         }
+        true
     }
 
     /// Stores a handle's data, unless somebody else saved the session since this handle loaded it.
@@ -83,26 +78,11 @@ impl<T: Clone> SessionStore<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_save(&self, session: &mut Session<T>) -> Result<(), SaveError> {
-        let inner = &*self.inner;
-        let record = session.to_commit();
-        let (now, place) = (inner.clock.now(), inner.gate.place(*session.id()));
-        let refused = match inner.commit(now, &place, &record, |stored| session.is_based_on(stored))
-        {
-            Committed::Replaced(old) => {
-                inner.ends.discard(&inner.stats, old);
-                for held in session.rebase(record) {
-                    inner.ends.discard(&inner.stats, held);
-                }
-                return Ok(());
-            }
-            Committed::Conflict => SaveError::Conflict,
-            Committed::Gone => {
-                inner.stats.count(Event::SavedGone);
-                SaveError::Gone
-            }
-        };
-        inner.ends.discard(&inner.stats, record);
-        Err(refused)
+        let copy = self.inner.commit_handle(session, |stored| session.is_based_on(stored))?;
+        for held in session.rebase(copy) {
+            self.inner.ends.discard(&self.inner.stats, held);
+        }
+        Ok(())
     }
 
     /// Changes a session's data as one step, and returns what the closure returned; `None` if there
@@ -140,19 +120,20 @@ impl<T: Clone> SessionStore<T> {
             let mut value = seen.value.clone();
             let result = change(&mut value);
             let record = Record::fresh(value);
-            record.claim();
             // The clock once more: the closure took its time.
             let now = inner.clock.now();
-            let committed = inner.commit(now, place, &record, |stored| Arc::ptr_eq(stored, &seen));
-            inner.ends.discard(&inner.stats, record);
+            let committed = inner.commit(now, place, record, |stored| Arc::ptr_eq(stored, &seen));
             inner.ends.discard(&inner.stats, seen);
-            match committed {
-                Committed::Replaced(old) => {
-                    inner.ends.discard(&inner.stats, old);
-                    return Some(result);
-                }
-                Committed::Conflict => backoff.snooze(),
-                Committed::Gone => break,
+            let (done, left) = match committed {
+                Committed::Replaced(old) => (Some(true), old),
+                Committed::Conflict(record) | Committed::Used(record) => (None, record),
+                Committed::Gone(record) => (Some(false), record),
+            };
+            inner.ends.discard(&inner.stats, left);
+            match done {
+                Some(true) => return Some(result),
+                Some(false) => break,
+                None => backoff.snooze(),
             }
         }
         inner.stats.count(Event::Missed);
@@ -167,37 +148,88 @@ impl<T> Inner<T> {
         self.gate.read(place, show).flatten()
     }
 
-    /// Puts a claimed record in the place of the stored one, if the session lives and `wanted`
-    /// agrees to replace that one. `wanted` compares pointers, no user code.
-    ///
-    /// The caller keeps a reference to the record, so that it is never dropped here.
-    fn commit(
+    /// Stores what a handle holds, its draft or else a copy of its data. Returns the copy, if it was one.
+    fn commit_handle(
+        &self,
+        session: &Session<T>,
+        wanted: impl Fn(&Arc<Record<T>>) -> bool,
+    ) -> Result<Option<Arc<Record<T>>>, SaveError>
+    where
+        T: Clone,
+    {
+        let place = self.gate.place(*session.id());
+        if let Some(draft) = session.draft() {
+            match self.commit(self.clock.now(), &place, draft, &wanted) {
+                // A clone of the handle, which shared the draft, has stored it in the meantime.
+                Committed::Used(draft) => self.ends.discard(&self.stats, draft),
+                committed => return self.conclude(committed).map(|()| None),
+            }
+        }
+        let copy = session.to_copy();
+        let committed = self.commit(self.clock.now(), &place, Arc::clone(&copy), wanted);
+        match self.conclude(committed) {
+            Ok(()) => Ok(Some(copy)),
+            Err(error) => {
+                self.ends.discard(&self.stats, copy);
+                Err(error)
+            }
+        }
+    }
+
+    /// Drops what a commit left over, and says whether it stored.
+    fn conclude(&self, committed: Committed<T>) -> Result<(), SaveError> {
+        let (result, left) = match committed {
+            Committed::Replaced(old) => (Ok(()), old),
+            Committed::Conflict(record) | Committed::Used(record) => {
+                (Err(SaveError::Conflict), record)
+            }
+            Committed::Gone(record) => {
+                self.stats.count(Event::SavedGone);
+                (Err(SaveError::Gone), record)
+            }
+        };
+        self.ends.discard(&self.stats, left);
+        result
+    }
+
+    /// Puts a record in the place of the stored one, if the session lives and `wanted` agrees to replace
+    /// that one. `wanted` compares pointers, no user code. Drops no record.
+    pub(super) fn commit(
         &self,
         now: Tick,
         place: &Place,
-        record: &Arc<Record<T>>,
+        record: Arc<Record<T>>,
         wanted: impl FnOnce(&Arc<Record<T>>) -> bool,
     ) -> Committed<T> {
         let mut shard = self.gate.exclusive(place.shard);
         let committed = match shard.find(place) {
             Some(entry) if entry.is_live(now) => {
-                // Only what is stored is activity: a conflict must not show.
                 if wanted(entry.record()) {
-                    entry.touch(now, self.policy.idle);
-                    Committed::Replaced(entry.commit(Arc::clone(record)))
+                    self.replace(now, entry, record)
                 } else {
-                    Committed::Conflict
+                    Committed::Conflict(record)
                 }
             }
-            _ => Committed::Gone,
+            _ => Committed::Gone(record),
         };
         drop(shard);
         match committed {
             Committed::Replaced(_) => self.stats.count(Event::Saved),
-            Committed::Conflict => self.stats.count(Event::Conflicted),
-            Committed::Gone => {}
+            Committed::Conflict(_) => self.stats.count(Event::Conflicted),
+            Committed::Used(_) | Committed::Gone(_) => {}
         }
         self.tend(now);
         committed
+    }
+
+    fn replace(&self, now: Tick, entry: &mut Entry<T>, record: Arc<Record<T>>) -> Committed<T> {
+        match entry.commit(record) {
+            Ok(old) => {
+                // Only what is stored is activity: a conflict must not show.
+                entry.touch(now, self.policy.idle);
+                Committed::Replaced(old)
+            }
+            Err(record) => Committed::Used(record),
+        }
     }
 }

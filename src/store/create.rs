@@ -3,7 +3,7 @@
 //! An id that is taken is never handed out again, and nobody is ended for it. What makes room leaves the
 //! table before the new session enters it, and is dropped after every lock is released.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use super::{Inner, SessionStore, take_dead};
 use crate::capacity::Slot;
@@ -189,7 +189,7 @@ impl<T> Inner<T> {
         if shard.find(&place).is_some_and(|entry| entry.is_live(now)) {
             drop(shard);
             drop(entry);
-            let Some(record) = Arc::into_inner(record) else { unreachable!("it was not stored") };
+            let Ok(record) = Arc::try_unwrap(record) else { unreachable!("it was not stored") };
             return Err(Rejected { value: record.value, error: CreateError::Taken });
         }
         let before = ended.len();

@@ -1,7 +1,8 @@
 //! Owns how long a session lives and under which id: touch, expiry, rotation.
 
-use std::sync::Arc;
 use std::time::Duration;
+
+use triomphe::Arc;
 
 use super::{Inner, SessionStore};
 use crate::clock::{NEVER, Tick, after, ticks};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::SessionStore;
+use super::commit::Committed;
 use crate::builder::Builder;
 use crate::capacity::OnFull;
 use crate::clock::{ManualClock, NEVER, Tick, ticks};
@@ -431,4 +432,21 @@ fn shorter_of_two_lifetimes_sets_the_pace_of_the_sweep() {
     assert!(slices_due(&store, 100) < 100);
     clock.advance(Duration::from_millis(100));
     assert!(slices_due(&store, 100) > 0);
+}
+
+/// Two clones of a handle share a draft and may save it at one moment: each save must be another record,
+/// so that whoever loaded in between is told of the second.
+#[test]
+fn record_is_stored_at_most_once() {
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    let (one, two) = (store.create_with(1), store.create_with(2));
+    let commit = |session: &Session<u64>, record| {
+        let (now, place) = (store.inner.clock.now(), store.inner.gate.place(*session.id()));
+        store.inner.commit(now, &place, record, |_| true)
+    };
+    let record = Record::fresh(3);
+    assert!(matches!(commit(&one, record.clone()), Committed::Replaced(_)));
+    assert!(matches!(commit(&one, record.clone()), Committed::Used(_)));
+    assert!(matches!(commit(&two, record), Committed::Used(_)));
+    assert_eq!((*store.load(one.id()).unwrap(), *store.load(two.id()).unwrap()), (3, 2));
 }

@@ -6,7 +6,8 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+
+use triomphe::Arc;
 
 use super::moves::Met;
 use super::{Inner, SessionStore};
