@@ -14,7 +14,7 @@ use crate::sweep::DEFAULT_BUDGET;
 
 /// Shards of an unbounded store: a table grows one shard at a time, so that more shards make the
 /// longest pause shorter; beyond this the shards' own state crowds the cache.
-const DEFAULT_SHARDS: usize = 256;
+const DEFAULT_SHARDS: usize = 512;
 
 /// Shards for each core at the least, so that threads rarely meet: DashMap's own rule.
 const SHARDS_PER_CORE: usize = 4;
@@ -44,8 +44,9 @@ pub enum IdSource {
     ///
     /// # Security
     ///
-    /// A forked process notices, by its process number, and draws afresh. A virtual machine that is
-    /// restored twice from one snapshot does not: use [`IdSource::Os`] there.
+    /// The child of a `fork` draws afresh: `pthread_atfork` tells it, so that a process made by the bare
+    /// system call does not notice. Nor does a virtual machine that is restored twice from one snapshot.
+    /// Use [`IdSource::Os`] there.
     Buffered,
 }
 
@@ -158,7 +159,7 @@ impl<T> Builder<T> {
 
     /// Sets the number of shards, each with a lock and a table of its own.
     ///
-    /// A power of two from 2 to 65536. Default: 256, or 4 for each core if that is more; fewer if
+    /// A power of two from 2 to 65536. Default: 512, or 4 for each core if that is more; fewer if
     /// [`max_sessions`](Self::max_sessions) is small, one for about 64 sessions. Many more shards than
     /// sessions make evictions slow, which then look for a session in one shard after the other.
     pub fn shards(mut self, shards: usize) -> Self {

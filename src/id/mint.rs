@@ -43,43 +43,69 @@ fn fill(bytes: &mut [u8]) -> Result<(), getrandom::Error> {
 
 /// A thread's store of bytes that were drawn and not yet used.
 ///
-/// Each belongs to the process that drew it: after a fork the child sees another process number and
-/// throws the copy away. A used id is wiped from it, so that a memory dump shows no id that was
-/// handed out.
+/// Each belongs to the process that drew it: the child of a `fork` throws the copy away. A used id is
+/// wiped from it, so that a memory dump shows no id that was handed out.
 mod buffer {
     use std::cell::RefCell;
+
+    /// Counts the forks of this process, through `pthread_atfork`.
+    #[cfg(unix)]
+    use forkguard::atfork::Guard;
+    #[cfg(not(unix))]
+    use forkguard::noop::Guard;
 
     /// Ids in one draw: 1 KiB, where the cost of the call is spread thin.
     const IDS: usize = 64;
 
     struct Buffer {
-        process: u32,
         left: usize,
         ids: [u128; IDS],
     }
 
+    /// A buffer, and whether the process has forked since it was filled. `None` until it is used.
+    type Guarded = Option<(Guard, Buffer)>;
+
     std::thread_local! {
-        static BUFFER: RefCell<Buffer> =
-            const { RefCell::new(Buffer { process: 0, left: 0, ids: [0; IDS] }) };
+        static BUFFER: RefCell<Guarded> = const { RefCell::new(None) };
     }
 
     pub(super) fn draw() -> Result<u128, getrandom::Error> {
         // A thread that is being torn down has no buffer any more.
-        BUFFER
-            .try_with(|buffer| buffer.borrow_mut().next(std::process::id()))
-            .unwrap_or_else(|_| super::from_os())
+        let buffered = BUFFER.try_with(|buffer| {
+            let mut buffer = buffer.borrow_mut();
+            let (guard, buffer) = match &mut *buffer {
+                Some(guarded) => guarded,
+                None => buffer.insert((guard()?, Buffer::EMPTY)),
+            };
+            buffer.next(guard.detected_fork())
+        });
+        buffered.unwrap_or_else(|_| super::from_os())
+    }
+
+    /// Begins to watch for forks, before anything is drawn that they would double.
+    #[cfg(unix)]
+    fn guard() -> Result<Guard, getrandom::Error> {
+        Guard::try_new().map_err(|_| getrandom::Error::UNEXPECTED)
+    }
+
+    #[cfg(not(unix))]
+    fn guard() -> Result<Guard, getrandom::Error> {
+        Ok(Guard::default())
     }
 
     impl Buffer {
-        fn next(&mut self, process: u32) -> Result<u128, getrandom::Error> {
-            if self.process != process || self.left == 0 {
-                self.refill(process)?;
+        const EMPTY: Self = Self { left: 0, ids: [0; IDS] };
+
+        fn next(&mut self, forked: bool) -> Result<u128, getrandom::Error> {
+            if forked || self.left == 0 {
+                self.refill()?;
             }
             self.left -= 1;
             Ok(std::mem::take(&mut self.ids[self.left]))
         }
 
-        fn refill(&mut self, process: u32) -> Result<(), getrandom::Error> {
+        #[cold]
+        fn refill(&mut self) -> Result<(), getrandom::Error> {
             // Nothing of an unfinished draw may be handed out.
             self.left = 0;
             let mut bytes = [0; 16 * IDS];
@@ -87,7 +113,6 @@ mod buffer {
             for (id, bytes) in self.ids.iter_mut().zip(bytes.chunks_exact(16)) {
                 *id = u128::from_ne_bytes(bytes.try_into().unwrap_or_default());
             }
-            self.process = process;
             self.left = IDS;
             Ok(())
         }
@@ -98,20 +123,20 @@ mod buffer {
         use super::*;
 
         #[test]
-        fn buffer_is_thrown_away_when_the_process_number_changes() {
-            let mut parent = Buffer { process: 0, left: 0, ids: [0; IDS] };
-            parent.next(1).unwrap();
+        fn buffer_is_thrown_away_after_a_fork() {
+            let mut parent = Buffer::EMPTY;
+            parent.next(false).unwrap();
             let unused = parent.ids;
-            let child_id = parent.next(2).unwrap();
+            let child_id = parent.next(true).unwrap();
             assert!(!unused.contains(&child_id));
             assert!(parent.ids.iter().all(|id| *id == 0 || !unused.contains(id)));
         }
 
         #[test]
         fn used_ids_are_wiped_from_the_buffer() {
-            let mut buffer = Buffer { process: 0, left: 0, ids: [0; IDS] };
+            let mut buffer = Buffer::EMPTY;
             for _ in 0..IDS {
-                let id = buffer.next(1).unwrap();
+                let id = buffer.next(false).unwrap();
                 assert_ne!(id, 0);
                 assert!(!buffer.ids.contains(&id));
             }

@@ -259,7 +259,7 @@ fn shards_are_many_unless_the_bound_is_small() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let most = shards(None);
     assert!(
-        most.is_power_of_two() && most >= 256 && most >= 4 * cores && most < 257.max(8 * cores)
+        most.is_power_of_two() && most >= 512 && most >= 4 * cores && most < 513.max(8 * cores)
     );
     assert_eq!([1, 128, 129, 1_000, 4_096].map(|max| shards(Some(max))), [2, 2, 4, 16, 64]);
     assert_eq!(shards(Some(usize::MAX)), most);
