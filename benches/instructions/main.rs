@@ -1,0 +1,150 @@
+//! Runs one operation a number of times, for `ci/instructions` to count its instructions under callgrind.
+//!
+//! `instructions OPERATION TIMES`. What comes before the operation is the same for any number of times, so
+//! that the difference of two runs is the operation alone.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use cloakroom::{Attributes, Builder, IdSource, ManualClock, Session, SessionId, SessionStore};
+
+/// Sessions in the store.
+const SESSIONS: usize = 1000;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// 56 bytes, as in `benches/peers`.
+type Data = [u64; 7];
+
+type Run = fn(usize);
+
+const OPERATIONS: [(&str, Run); 16] = [
+    ("load", |times| Filled::new(ttl()).each(times, |store, id| drop(found(store.load(id))))),
+    ("load-idle", |times| Filled::new(idle()).each(times, |store, id| drop(found(store.load(id))))),
+    ("load-token", |times| {
+        let filled = Filled::new(ttl());
+        let tokens: Vec<_> = filled.ids.iter().map(SessionId::to_token).collect();
+        cycle(&tokens, times, |token| drop(found(filled.store.load(token.as_str()))));
+    }),
+    ("load-attributes", |times| {
+        let store = SessionStore::new(3600);
+        let ids: Vec<_> = (0..SESSIONS).map(|_| *store.create().id()).collect();
+        cycle(&ids, times, |id| drop(store.load(id).map(|session: Session<Attributes>| session)));
+    }),
+    ("miss", |times| {
+        let filled = Filled::new(ttl());
+        let gone = filled.ids.iter().filter(|id| filled.store.destroy(*id)).copied();
+        let gone: Vec<_> = gone.collect();
+        cycle(&gone, times, |id| assert!(filled.store.load(id).is_none()));
+    }),
+    ("malformed", |times| {
+        Filled::new(ttl()).each(times, |store, _| {
+            assert!(store.load(black_box("no id at all, but about as long")).is_none());
+        });
+    }),
+    ("save", |times| {
+        let filled = Filled::new(ttl());
+        let mut handles: Vec<_> =
+            filled.ids.iter().map(|id| found(filled.store.load(id))).collect();
+        for i in 0..times {
+            let handle = &mut handles[i % SESSIONS];
+            handle[1] += 1;
+            assert!(filled.store.save(handle));
+        }
+    }),
+    ("load-and-save", |times| {
+        Filled::new(idle()).each(times, |store, id| {
+            let mut session = found(store.load(id));
+            session[1] += 1;
+            assert!(store.save(&session));
+        });
+    }),
+    ("update", |times| {
+        Filled::new(ttl())
+            .each(times, |store, id| drop(found(store.update(id, |data| data[1] += 1))));
+    }),
+    ("touch", |times| Filled::new(idle()).each(times, |store, id| assert!(store.touch(id)))),
+    ("contains", |times| Filled::new(ttl()).each(times, |store, id| assert!(store.contains(id)))),
+    ("rotate", |times| {
+        let filled = Filled::new(ttl().id_source(IdSource::Buffered));
+        let mut handles: Vec<_> =
+            filled.ids.iter().map(|id| found(filled.store.load(id))).collect();
+        for i in 0..times {
+            assert!(filled.store.rotate(&mut handles[i % SESSIONS]));
+        }
+    }),
+    ("create-and-destroy", |times| replace(ttl(), times)),
+    ("create-and-destroy-buffered", |times| replace(ttl().id_source(IdSource::Buffered), times)),
+    ("create-and-evict", |times| {
+        let filled = Filled::new(ttl().id_source(IdSource::Buffered).max_sessions(SESSIONS));
+        filled.each(times, |store, _| drop(store.create()));
+    }),
+    ("create-and-sweep", |times| {
+        let clock = ManualClock::new();
+        let filled = Filled::new(ttl().id_source(IdSource::Buffered).clock(clock.clone()));
+        for _ in 0..times {
+            filled.store.create();
+            clock.advance(HOUR / SESSIONS as u32);
+        }
+        assert!(filled.store.len() < 2 * SESSIONS);
+    }),
+];
+
+fn ttl() -> Builder<Data> {
+    SessionStore::builder().ttl(HOUR)
+}
+
+fn idle() -> Builder<Data> {
+    ttl().idle_timeout(HOUR / 2)
+}
+
+fn found<R>(found: Option<R>) -> R {
+    found.expect("the session is live")
+}
+
+/// A store with sessions, and their ids.
+struct Filled {
+    store: SessionStore<Data>,
+    ids: Vec<SessionId>,
+}
+
+impl Filled {
+    fn new(builder: Builder<Data>) -> Self {
+        let store = builder.build().expect("the settings are valid");
+        let ids = (0..SESSIONS).map(|_| *store.create().id()).collect();
+        Self { store, ids }
+    }
+
+    fn each(&self, times: usize, operation: impl Fn(&SessionStore<Data>, &SessionId)) {
+        cycle(&self.ids, times, |id| operation(&self.store, id));
+    }
+}
+
+fn cycle<K>(keys: &[K], times: usize, mut operation: impl FnMut(&K)) {
+    keys.iter().cycle().take(times).for_each(|key| operation(black_box(key)));
+}
+
+/// Destroys the oldest session and creates another.
+fn replace(builder: Builder<Data>, times: usize) {
+    let mut filled = Filled::new(builder);
+    for i in 0..times {
+        let oldest = &mut filled.ids[i % SESSIONS];
+        assert!(filled.store.destroy(&*oldest));
+        *oldest = *filled.store.create().id();
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [name, times] = arguments.as_slice() {
+        let operation = OPERATIONS.iter().find(|(known, _)| known == name);
+        if let (Some((_, run)), Ok(times)) = (operation, times.parse()) {
+            run(times);
+            return ExitCode::SUCCESS;
+        }
+    }
+    // Also what `cargo bench` sees, which gives no operation.
+    OPERATIONS.iter().for_each(|(name, _)| println!("{name}"));
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,59 @@
+"""Counts instructions for ci/instructions: instructions.py BINARY RECORDED [--record]"""
+
+import pathlib
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+# Operations in the shorter and in the longer of two runs, whose difference is counted.
+SHORT, LONG = 2_000, 22_000
+
+# Growth over the recorded count that fails. The keys of the hash are random, which moves a count by less
+# than a hundredth.
+LIMIT = 1.03
+
+
+def instructions(binary, operation, times):
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", binary, operation, str(times)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    found = re.search(r"Collected : (\d+)", run.stderr)
+    if run.returncode or not found:
+        sys.exit(f"ci/instructions: {operation} failed under callgrind:\n{run.stderr}")
+    return int(found[1])
+
+
+def count(binary, operation):
+    short, long = (instructions(binary, operation, times) for times in (SHORT, LONG))
+    return round((long - short) / (LONG - SHORT))
+
+
+def main():
+    binary, recorded, record = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3] == "--record"
+    compiler = subprocess.run(["rustc", "-V"], capture_output=True, text=True, check=True).stdout.strip()
+    operations = subprocess.run([binary], capture_output=True, text=True, check=True).stdout.split()
+    with ThreadPoolExecutor(2) as pool:
+        counts = dict(zip(operations, pool.map(lambda operation: count(binary, operation), operations)))
+    lines = [f"{operation} {instructions}" for operation, instructions in counts.items()]
+    if record:
+        recorded.write_text("\n".join([f"# {compiler}", *lines]) + "\n")
+        print("\n".join(lines))
+        return
+    head, *before = recorded.read_text().splitlines()
+    before = {line.split()[0]: int(line.split()[1]) for line in before}
+    judged = head == f"# {compiler}"
+    grown = []
+    for operation, now in counts.items():
+        was = before.get(operation)
+        if was is None:
+            sys.exit(f"ci/instructions: {operation} is not in {recorded}: run ci/instructions --record")
+        print(f"{operation:30} {now:6} (recorded {was})")
+        if now > was * LIMIT:
+            grown.append(f"{operation} from {was} to {now}")
+    if not judged:
+        print(f"not judged: recorded with {head[2:]}, and this is {compiler}")
+    elif grown:
+        sys.exit("ci/instructions: grown by more than 3 %: " + ", ".join(grown))
+
+
+main()
