@@ -15,6 +15,8 @@
 //! That costs little, and no more than `--max-sessions` of it: then the session that is the soonest
 //! to expire makes room. What one session may hold is limited too.
 
+mod flags;
+
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -226,40 +228,18 @@ struct Flags {
     #[arg(long, default_value_t = 3000)]
     port: u16,
     /// How long an unused session lives: 90s, 30m, 12h, 7d [default: 30m, or --ttl if shorter]
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = flags::time)]
     idle: Option<Duration>,
     /// How long a session lives at the most
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "12h")]
+    #[arg(long, value_name = "TIME", value_parser = flags::time, default_value = "12h")]
     ttl: Duration,
     /// How many sessions there may be
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     max_sessions: usize,
 }
 
-fn time(text: &str) -> Result<Duration, &'static str> {
-    let units = [("s", 1), ("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60), ("", 1)];
-    let seconds = units.into_iter().find_map(|(unit, seconds)| {
-        let number = text.strip_suffix(unit)?.parse::<u64>().ok()?;
-        Some(number.saturating_mul(seconds))
-    });
-    let example = "write seconds, or a number with s, m, h or d, such as 30m";
-    seconds.map(Duration::from_secs).ok_or(example)
-}
-
-/// Returns the flags, or what is wrong with them in one sentence. `--help` prints and exits.
-fn flags() -> Result<Flags, String> {
-    Flags::try_parse().map_err(|error| {
-        if !error.use_stderr() {
-            error.exit();
-        }
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        format!("{}; see --help", first.trim_start_matches("error: "))
-    })
-}
-
 async fn run() -> Result<(), String> {
-    let flags = flags()?;
+    let flags: Flags = flags::parse()?;
     let (port, ttl) = (flags.port, flags.ttl);
     let sessions = SessionStore::builder()
         .ttl(ttl)

@@ -1,39 +1,21 @@
 //! Owns the running server example and the browsers that talk to it.
 
-use std::env::{consts::EXE_SUFFIX, current_exe};
+#[path = "../example/mod.rs"]
+mod example;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use example::example;
 use serde_json::Value;
 
 /// So that a server that does not answer is a failure and not a test that never ends.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn server() -> Command {
-    let test = current_exe().unwrap();
-    let target = test.ancestors().nth(2).unwrap();
-    let example = target.join(format!("examples/server{EXE_SUFFIX}"));
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source = newest(&package.join("src")).max(newest(&package.join("examples/server.rs")));
-    assert!(
-        example.exists() && newest(&example) >= source,
-        "the server example is not built, or older than its source: run a plain `cargo test`, \
-         or `cargo build --example server` first"
-    );
-    Command::new(example)
-}
-
-/// Returns when a file, or any file below a directory, was last changed.
-fn newest(path: &Path) -> SystemTime {
-    let metadata = path.metadata().unwrap();
-    if metadata.is_file() {
-        return metadata.modified().unwrap();
-    }
-    let times = path.read_dir().unwrap().map(|entry| newest(&entry.unwrap().path()));
-    times.max().unwrap()
+    example("server")
 }
 
 /// A running server, which ends with the test.
