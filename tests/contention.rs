@@ -162,33 +162,35 @@ fn progress_is_plain_where_nobody_watches_and_the_run_can_be_repeated_from_the_p
     assert_eq!(again.page.command(), command.replace("1500ms", "200ms"));
 }
 
+/// Flags, the one that is wrong, and what it must be.
+const BAD: [(&str, &str, &str); 20] = [
+    ("--threads 0", "--threads", "from 1 to 1024"),
+    ("--threads -3", "--threads", "from 1 to 1024"),
+    ("--threads many", "--threads", "from 1 to 1024"),
+    ("--sessions 0", "--sessions", "from 1 to 1000000000"),
+    ("--payload 1048577", "--payload", "from 0 to 1048576"),
+    ("--sessions 1000000000 --payload 1048576", "--sessions", "MiB of free memory"),
+    ("--skew -1", "--skew", "from 0 to 5"),
+    ("--skew NaN", "--skew", "from 0 to 5"),
+    ("--mix load=0", "--mix", "not all 0"),
+    ("--mix load", "--mix", "such as load=90,save=8,create=2"),
+    ("--mix miss=1", "--mix", "such as load=90,save=8,create=2"),
+    ("--mix load=99999999999", "--mix", "up to 1000000"),
+    ("--ttl 0s", "--ttl", "more than zero"),
+    ("--ttl soon", "--ttl", "such as 30m"),
+    ("--ttl 1s --idle-timeout 2s", "--idle-timeout", "at most ttl, which is 1s"),
+    ("--max-sessions 0", "--max-sessions", "from 1 to"),
+    ("--shards 3", "--shards", "a power of two from 2 to 65536"),
+    ("--ids dice", "--ids", "os or buffered"),
+    ("--duration 399ms --threads 8", "--duration", "100ms for each of the 4 steps"),
+    ("--duration 1s --thread 2", "--thread", "--help"),
+];
+
 #[test]
 fn bad_setting_is_one_sentence_that_names_it_and_its_limit() {
     let folder = env!("CARGO_TARGET_TMPDIR");
-    let cases = [
-        ("--threads 0", "--threads", "from 1 to 1024"),
-        ("--threads -3", "--threads", "from 1 to 1024"),
-        ("--threads many", "--threads", "from 1 to 1024"),
-        ("--sessions 0", "--sessions", "from 1 to 1000000000"),
-        ("--payload 1048577", "--payload", "from 0 to 1048576"),
-        ("--sessions 1000000000 --payload 1048576", "--sessions", "MiB of free memory"),
-        ("--skew -1", "--skew", "from 0 to 5"),
-        ("--skew NaN", "--skew", "from 0 to 5"),
-        ("--mix load=0", "--mix", "not all 0"),
-        ("--mix load", "--mix", "such as load=90,save=8,create=2"),
-        ("--mix miss=1", "--mix", "such as load=90,save=8,create=2"),
-        ("--mix load=99999999999", "--mix", "up to 1000000"),
-        ("--ttl 0s", "--ttl", "more than zero"),
-        ("--ttl soon", "--ttl", "such as 30m"),
-        ("--ttl 1s --idle-timeout 2s", "--idle-timeout", "at most ttl, which is 1s"),
-        ("--max-sessions 0", "--max-sessions", "from 1 to"),
-        ("--shards 3", "--shards", "a power of two from 2 to 65536"),
-        ("--ids dice", "--ids", "os or buffered"),
-        ("--duration 399ms --threads 8", "--duration", "100ms for each of the 4 steps"),
-        ("--duration 1s --thread 2", "--thread", "--help"),
-    ];
     let unwritable = ("--report", "--report", "cannot be written");
-    for (flags, setting, limit) in cases.into_iter().chain([unwritable]) {
+    for (flags, setting, limit) in BAD.into_iter().chain([unwritable]) {
         let mut command = example("contention");
         command.args(flags.split_whitespace());
         let report = report("bad");

@@ -129,16 +129,21 @@ impl<'a> Report<'a> {
     }
 
     fn plots(&self) -> [Plot; 6] {
-        let time = |title, caption, unit, lines| Plot {
+        let [throughput, resident, sweep] = self.over_time();
+        [self.throughput(), self.percentiles(), self.by_threads(), throughput, resident, sweep]
+    }
+
+    fn over_time(&self) -> [Plot; 3] {
+        let line = |name, colour, value: fn(&Sample) -> f64| {
+            line(name, colour, self.samples.iter().map(|sample| (sample.at, value(sample))))
+        };
+        let plot = |title, unit, caption, lines| Plot {
             title,
             caption,
             x: (Axis::Seconds, "seconds since the start"),
             y: (Axis::Number, unit),
             lines,
             borders: self.steps.iter().map(|step| (step.began, threads(step.threads))).collect(),
-        };
-        let line = |name, colour, value: fn(&Sample) -> f64| {
-            line(name, colour, self.samples.iter().map(|sample| (sample.at, value(sample))))
         };
         let course = "Each step begins with its warm-up; a dip is a table that grows, a storm of \
                       expiries, or another program on this machine.";
@@ -147,30 +152,17 @@ impl<'a> Report<'a> {
                         sweep keeps up.";
         let sweep = "Sessions removed by the operations themselves, as nothing else sweeps: a peak \
                      follows whenever many expire at one time.";
-        let swept = line("expired, swept", 0, |sample| sample.swept);
-        let evicted = line("live, evicted at the bound", 5, |sample| sample.evicted);
-        let removed =
-            if self.settings.max_sessions.is_some() { vec![swept, evicted] } else { vec![swept] };
+        let done = vec![line("operations", 0, |sample| sample.throughput)];
+        let all = line("resident", 0, |sample| sample.resident);
+        let unswept = line("expired, not yet swept", 1, |sample| sample.unswept);
+        let mut removed = vec![line("expired, swept", 0, |sample| sample.swept)];
+        if self.settings.max_sessions.is_some() {
+            removed.push(line("live, evicted at the bound", 5, |sample| sample.evicted));
+        }
         [
-            self.throughput(),
-            self.percentiles(),
-            self.by_threads(),
-            time(
-                "Throughput over time",
-                course,
-                "operations/s",
-                vec![line("operations", 0, |sample| sample.throughput)],
-            ),
-            time(
-                "Resident sessions over time",
-                resident,
-                "sessions",
-                vec![
-                    line("resident", 0, |sample| sample.resident),
-                    line("expired, not yet swept", 1, |sample| sample.unswept),
-                ],
-            ),
-            time("Sweep work over time", sweep, "sessions/s", removed),
+            plot("Throughput over time", "operations/s", course, done),
+            plot("Resident sessions over time", "sessions", resident, vec![all, unswept]),
+            plot("Sweep work over time", "sessions/s", sweep, removed),
         ]
     }
 

@@ -170,7 +170,7 @@ impl Load {
         let served = match visit.kind {
             Operation::Load => store.load(id).is_some(),
             Operation::Save => loaded().is_some_and(|session| self.save(session)),
-            Operation::Update => store.update(id, |data| change(data)).is_some(),
+            Operation::Update => store.update(id, change).is_some(),
             Operation::Touch => store.touch(id),
             Operation::Destroy => store.destroy(id),
             Operation::Rotate => loaded().is_some_and(|mut session| {
