@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use cloakroom::{IdSource, ManualClock, SessionId, SessionStore};
+use criterion::measurement::{Measurement as _, WallTime};
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 
 /// 56 bytes of data: with the record's own 8, one cache line.
@@ -58,6 +59,8 @@ fn changes(c: &mut Criterion) {
     let (store, ids) = filled(1_000);
     let mut next = shuffled(ids.len());
     c.bench_function("touch", |b| b.iter(|| store.touch(&ids[next()])));
+    let sessions: Vec<_> = ids.iter().filter_map(|id| store.load(id)).collect();
+    c.bench_function("save", |b| b.iter(|| store.save(&sessions[next()])));
     c.bench_function("load, change, save", |b| {
         b.iter(|| {
             let mut session = store.load(&ids[next()]).expect("it is live");
@@ -74,25 +77,80 @@ fn lives(c: &mut Criterion) {
     for source in [IdSource::Os, IdSource::Buffered] {
         let builder = SessionStore::<Payload>::builder().id_source(source);
         let store = builder.ttl(Duration::from_secs(3600)).build().expect("the settings are valid");
+        c.bench_function(&format!("create, ids {source:?}"), |b| {
+            b.iter_custom(|times| create_and_destroy(&store, times).0);
+        });
+        if source == IdSource::Os {
+            c.bench_function("destroy", |b| {
+                b.iter_custom(|times| create_and_destroy(&store, times).1);
+            });
+        }
         c.bench_function(&format!("create and destroy, ids {source:?}"), |b| {
             b.iter(|| store.destroy(store.create().id()));
         });
     }
 }
 
+/// Returns how long all the creates took, and how long all the destroys, a thousand of each in turn,
+/// so that the table neither grows nor is empty.
+fn create_and_destroy(store: &SessionStore<Payload>, times: u64) -> (Duration, Duration) {
+    let mut ids = Vec::with_capacity(1_000);
+    let (mut creating, mut destroying) = (Duration::ZERO, Duration::ZERO);
+    let mut left = times;
+    while left > 0 {
+        let some = left.min(1_000);
+        let start = WallTime.start();
+        ids.extend((0..some).map(|_| *store.create().id()));
+        creating += WallTime.end(start);
+        let start = WallTime.start();
+        ids.drain(..).for_each(|id| assert!(store.destroy(&id)));
+        destroying += WallTime.end(start);
+        left -= some;
+    }
+    (creating, destroying)
+}
+
+/// Beyond the longest time between two slices, so that the next operation runs one.
+const UNTIL_A_SLICE: Duration = Duration::from_secs(2);
+
+fn slices(c: &mut Criterion) {
+    let clock = ManualClock::new();
+    let builder = SessionStore::<Payload>::builder().ttl(cloakroom::MAX_LIFETIME);
+    let store = builder.clock(clock.clone()).build().expect("the settings are valid");
+    let ids: Vec<_> = (0..100_000).map(|_| *store.create().id()).collect();
+    c.bench_function("load with a sweep slice, all live", |b| {
+        b.iter(|| {
+            clock.advance(UNTIL_A_SLICE);
+            store.load(black_box(&ids[0]))
+        });
+    });
+    let (store, id) = (expired(), ids[0]);
+    store.load(&id);
+    assert_ne!(store.stats().swept, 0, "the load has run no slice");
+    c.bench_function("load with a sweep slice, all expired", |b| {
+        let load = |store: SessionStore<Payload>| {
+            store.load(black_box(&id));
+            store
+        };
+        b.iter_batched(expired, load, BatchSize::LargeInput);
+    });
+}
+
+/// Returns a store of 10,000 sessions that have expired.
+fn expired() -> SessionStore<Payload> {
+    let clock = ManualClock::new();
+    let builder = SessionStore::<Payload>::builder().ttl(Duration::from_secs(60));
+    let store = builder.clock(clock.clone()).build().expect("the settings are valid");
+    (0..10_000).for_each(|_| drop(store.create()));
+    clock.advance(Duration::from_secs(61));
+    store
+}
+
 fn purge(c: &mut Criterion) {
-    let expired = || {
-        let clock = ManualClock::new();
-        let builder = SessionStore::<Payload>::builder().ttl(Duration::from_secs(60));
-        let store = builder.clock(clock.clone()).build().expect("the settings are valid");
-        (0..10_000).for_each(|_| drop(store.create()));
-        clock.advance(Duration::from_secs(61));
-        store
-    };
     c.bench_function("purge 10,000 expired", |b| {
         b.iter_batched(expired, |store| store.purge_expired(), BatchSize::LargeInput);
     });
 }
 
-criterion_group!(benches, loads, changes, lives, purge);
+criterion_group!(benches, loads, changes, lives, slices, purge);
 criterion_main!(benches);
