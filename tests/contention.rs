@@ -163,13 +163,12 @@ fn progress_is_plain_where_nobody_watches_and_the_run_can_be_repeated_from_the_p
 }
 
 /// Flags, the one that is wrong, and what it must be.
-const BAD: [(&str, &str, &str); 20] = [
+const BAD: [(&str, &str, &str); 19] = [
     ("--threads 0", "--threads", "from 1 to 1024"),
     ("--threads -3", "--threads", "from 1 to 1024"),
     ("--threads many", "--threads", "from 1 to 1024"),
     ("--sessions 0", "--sessions", "from 1 to 1000000000"),
     ("--payload 1048577", "--payload", "from 0 to 1048576"),
-    ("--sessions 1000000000 --payload 1048576", "--sessions", "MiB of free memory"),
     ("--skew -1", "--skew", "from 0 to 5"),
     ("--skew NaN", "--skew", "from 0 to 5"),
     ("--mix load=0", "--mix", "not all 0"),
@@ -190,7 +189,10 @@ const BAD: [(&str, &str, &str); 20] = [
 fn bad_setting_is_one_sentence_that_names_it_and_its_limit() {
     let folder = env!("CARGO_TARGET_TMPDIR");
     let unwritable = ("--report", "--report", "cannot be written");
-    for (flags, setting, limit) in BAD.into_iter().chain([unwritable]) {
+    let huge = ("--sessions 1000000000 --payload 1048576", "--sessions", "MiB of free memory");
+    // Only Linux says how much memory is free.
+    let huge = cfg!(target_os = "linux").then_some(huge);
+    for (flags, setting, limit) in BAD.into_iter().chain([unwritable]).chain(huge) {
         let mut command = example("contention");
         command.args(flags.split_whitespace());
         let report = report("bad");
@@ -225,7 +227,7 @@ fn help_explains_every_setting() {
 #[test]
 #[cfg(unix)]
 fn ctrl_c_ends_the_run_early_with_its_table_and_report() {
-    let (mut command, report) = contention("ctrl-c", "--duration 24h --sessions 100 --warm-up 0s");
+    let (mut command, report) = contention("ctrl-c", "--duration 60s --sessions 100 --warm-up 0s");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut progress = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
