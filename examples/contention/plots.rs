@@ -11,7 +11,7 @@ use crate::text::{nanos, short};
 
 /// Twice what is shown, because all that is drawn begins at whole pixels.
 const SIZE: (u32, u32) = (1040, 500);
-const FONT: (&str, i32) = ("sans-serif", 23);
+const FONT: (&str, i32) = ("sans-serif", 26);
 const INK: RGBColor = RGBColor(71, 85, 105);
 const GRID: RGBColor = RGBColor(226, 232, 240);
 
@@ -195,8 +195,8 @@ impl Plot {
         let mut chart = ChartBuilder::on(&area)
             .margin_top(20)
             .margin_right(40)
-            .x_label_area_size(84)
-            .y_label_area_size(130)
+            .x_label_area_size(90)
+            .y_label_area_size(140)
             .build_cartesian_2d(across, up)?;
         self.axes(&mut chart)?;
         for (at, word) in &self.borders {

@@ -58,6 +58,9 @@ impl<'a> Report<'a> {
                 "Every operation after the warm-up of {warm_up} was timed, by itself; one reading \
                  of the clock, {reading} here, is part of each latency."
             ),
+            "A save changes one byte first, which copies the payload; a create allocates it; a miss is \
+             any of the others that found the session ended."
+                .to_owned(),
             "A thread begins its next visit when the one before is over, so these are the times that \
              operations took, not the times that visitors with a schedule of their own would have \
              waited (coordinated omission)."

@@ -12,8 +12,11 @@ use crate::settings::Settings;
 use crate::text::{count, short, threads as in_threads};
 use crate::visits::Load;
 
-/// Looks in a whole run: as many points as a plot can show.
+/// Looks in a short run: as many points as a plot can show.
 const SAMPLES: u32 = 200;
+
+/// Between two looks in a long run: no storm of expiries is missed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Looks more often than this would be load of their own.
 const OFTEN: Duration = Duration::from_millis(20);
@@ -155,7 +158,7 @@ impl<'a> Watch<'a> {
             warm_up: settings.warm_up(),
             share: settings.step_duration(),
             start: now(),
-            pause: (settings.duration / SAMPLES).max(OFTEN),
+            pause: (settings.duration / SAMPLES).clamp(OFTEN, LONGEST_PAUSE),
             before: Look { at: 0.0, done: 0, stats: filled.clone() },
             shown: (0.0, 0),
             filled,
