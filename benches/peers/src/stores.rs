@@ -58,11 +58,12 @@ const fn contender<P: Peer>() -> Contender {
 }
 
 /// All stores, in the order of the tables.
-pub const ALL: [Contender; 14] = [
+pub const ALL: [Contender; 15] = [
     contender::<maps::RawDashMap>(),
     contender::<cloakroom::Cloakroom<cloakroom::Typed>>(),
     contender::<cloakroom::Cloakroom<cloakroom::Buffered>>(),
     contender::<cloakroom::Cloakroom<cloakroom::Idle>>(),
+    contender::<cloakroom::Cloakroom<cloakroom::Ticking>>(),
     contender::<cloakroom::Cloakroom<cloakroom::Strings>>(),
     contender::<locked::LockedMap>(),
     contender::<maps::Papaya>(),

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use cloakroom::{Attributes, Builder, IdSource, Session, SessionId, SessionStore};
+use cloakroom::{Attributes, Builder, Clock, IdSource, Session, SessionId, SessionStore};
 
 use crate::peer::{Cleanup, Lifetimes, Payload, Peer, Settings, text};
 
@@ -26,6 +26,8 @@ pub struct Typed;
 pub struct Buffered;
 /// The same with an idle timeout, so that a load writes the deadline.
 pub struct Idle;
+/// The typed store with a clock that a thread of its own moves on.
+pub struct Ticking;
 /// A store of strings, as `SessionStore::new` makes it.
 pub struct Strings;
 
@@ -52,6 +54,9 @@ macro_rules! typed {
 typed!(Typed, "cloakroom", |builder| builder);
 typed!(Buffered, "cloakroom-buffered", |builder| builder.id_source(IdSource::Buffered));
 typed!(Idle, "cloakroom-idle", |builder| builder.idle_timeout(Duration::from_secs(3600)));
+typed!(Ticking, "cloakroom-ticking", |builder| {
+    builder.clock(Clock::ticking().expect("there is room for a thread"))
+});
 
 impl Flavour for Strings {
     type Data = Attributes;
