@@ -146,7 +146,7 @@ impl<T> Ends<T> {
     }
 
     fn let_go(&self, stats: &Stats, leaving: impl IntoIterator<Item = Leaving<T>>) {
-        if self.listener.is_none() && !std::mem::needs_drop::<T>() {
+        if self.listener.is_none() && !std::mem::needs_drop::<T>() && !is_traced() {
             // No user code is involved: this only frees memory.
             leaving.into_iter().for_each(drop);
             return;
@@ -184,6 +184,7 @@ impl<T> Ends<T> {
         let record = match leaving {
             Leaving::Held(record) => record,
             Leaving::Ended(Ended { id, record, cause }) => {
+                contain(stats, || trace(&id, cause));
                 if let Some(listener) = &self.listener {
                     let data = &record.value;
                     contain(stats, || listener(End { id, data, cause }));
@@ -194,6 +195,31 @@ impl<T> Ends<T> {
         contain(stats, || drop(record));
     }
 }
+
+/// Tells whether somebody wants the events of ends.
+#[cfg(feature = "tracing")]
+fn is_traced() -> bool {
+    tracing::enabled!(target: "cloakroom", tracing::Level::DEBUG)
+}
+
+#[cfg(not(feature = "tracing"))]
+const fn is_traced() -> bool {
+    false
+}
+
+/// Emits the event of an end. A subscriber is user code: never under a lock.
+#[cfg(feature = "tracing")]
+fn trace(id: &SessionId, cause: Cause) {
+    tracing::debug!(
+        target: "cloakroom",
+        session = %format_args!("{:08x}", id.fingerprint()),
+        ?cause,
+        "session ended"
+    );
+}
+
+#[cfg(not(feature = "tracing"))]
+const fn trace(_: &SessionId, _: Cause) {}
 
 /// Runs user code and keeps a panic from going further.
 fn contain(stats: &Stats, user_code: impl FnOnce()) {

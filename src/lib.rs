@@ -56,11 +56,16 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `cookie` | no | the session cookie, its removal, and reading the id back, on the `cookie` crate |
+//! | `axum` | no | [`adapters::axum`]: a layer and an extractor for typed sessions, for axum and any tower service |
+//! | `metrics` | no | [`StoreMetrics`]: what a store holds and has done, as gauges and counters of the `metrics` facade |
+//! | `tracing` | no | an event for each session that ends, at debug |
 //!
 //! # Minimum supported Rust version
 //!
 //! 1.85. A change of it is a minor release.
 
+#[cfg(feature = "axum")]
+pub mod adapters;
 mod attributes;
 mod builder;
 mod capacity;
@@ -73,6 +78,8 @@ mod error;
 mod gate;
 mod id;
 mod marks;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod session;
 #[cfg_attr(cloakroom_loom, path = "../loom-tests/src/shards.rs")]
 mod shards;
@@ -90,6 +97,8 @@ pub use crate::cookie::SessionCookie;
 pub use crate::ends::{Cause, End};
 pub use crate::error::{BuildError, CreateError, EntropyError, Rejected, RotateError, SaveError};
 pub use crate::id::{AsSessionId, SessionId, SessionToken};
+#[cfg(feature = "metrics")]
+pub use crate::metrics::StoreMetrics;
 pub use crate::session::Session;
 pub use crate::stats::StoreStats;
 pub use crate::store::{Expiry, SessionStore};

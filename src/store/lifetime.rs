@@ -52,6 +52,12 @@ impl<T> SessionStore<T> {
         self.inner.ask(id.named(), touch).is_some()
     }
 
+    /// Tells whether activity moves the deadlines of sessions.
+    #[cfg(feature = "axum")]
+    pub(crate) fn slides(&self) -> bool {
+        self.inner.policy.idle.is_some()
+    }
+
     /// Returns how long a session will live if it is not used, or `None` if there is no live one of
     /// this id. [`Duration::MAX`] stands for a session that never expires.
     ///

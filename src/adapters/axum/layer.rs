@@ -1,0 +1,179 @@
+//! Owns the way of a request through the layer: the cookie in, a slot beside the request, the slot's
+//! session out before the response.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response, header};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::settings::{CookieLifetime, OnConflict, Settings};
+use super::slot::Slot;
+use crate::cookie::SessionCookie;
+use crate::store::SessionStore;
+
+/// Gives the requests of a service their sessions: see the [module](super).
+///
+/// It goes around any tower service of HTTP requests whose responses' body has a default, the empty one.
+///
+/// # Examples
+///
+/// ```
+/// use cloakroom::adapters::axum::{OnConflict, SessionLayer};
+/// use cloakroom::{SessionCookie, SessionStore};
+///
+/// let store = SessionStore::<u32>::builder().build()?;
+/// let layer = SessionLayer::new(store)
+///     .cookie(SessionCookie::named("__Host-shop")?)
+///     .on_conflict(OnConflict::Refuse);
+/// let app: axum::Router = axum::Router::new().layer(layer);
+/// # Ok::<(), cloakroom::BuildError>(())
+/// ```
+#[must_use = "a layer does nothing until it is put around a service"]
+pub struct SessionLayer<T> {
+    settings: Settings<T>,
+}
+
+impl<T> SessionLayer<T> {
+    /// Returns a layer for a store's sessions, with the cookie `__Host-session` and every setting at its
+    /// default. The caller keeps a clone of the store to list, count or destroy sessions.
+    pub fn new(store: SessionStore<T>) -> Self {
+        let (cookie, on_conflict) = (SessionCookie::new(), OnConflict::LastWins);
+        let lifetime = CookieLifetime::default();
+        Self { settings: Settings { store, cookie, on_conflict, lifetime } }
+    }
+
+    /// Sets the cookie, which is to say its name.
+    pub fn cookie(mut self, cookie: SessionCookie) -> Self {
+        self.settings.cookie = cookie;
+        self
+    }
+
+    /// Chooses what happens when two requests change one session. Default: [`OnConflict::LastWins`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::adapters::axum::{OnConflict, SessionLayer};
+    /// use cloakroom::SessionStore;
+    ///
+    /// let store = SessionStore::<u64>::builder().build()?;
+    /// // Two requests that counted 1 and 2 more have counted 3 more.
+    /// let merge = |loaded: &u64, changed: &u64, stored: &mut u64| *stored += changed - loaded;
+    /// let layer = SessionLayer::new(store).on_conflict(OnConflict::Merge(merge));
+    /// # Ok::<(), cloakroom::BuildError>(())
+    /// ```
+    pub fn on_conflict(mut self, on_conflict: OnConflict<T>) -> Self {
+        self.settings.on_conflict = on_conflict;
+        self
+    }
+
+    /// Chooses how long the browser keeps the cookie. Default: [`CookieLifetime::Browser`].
+    pub fn cookie_lifetime(mut self, lifetime: CookieLifetime) -> Self {
+        self.settings.lifetime = lifetime;
+        self
+    }
+}
+
+impl<S, T> Layer<S> for SessionLayer<T> {
+    type Service = SessionService<S, T>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SessionService { inner, settings: Arc::new(self.settings.clone()) }
+    }
+}
+
+impl<T> Clone for SessionLayer<T> {
+    fn clone(&self) -> Self {
+        Self { settings: self.settings.clone() }
+    }
+}
+
+impl<T> fmt::Debug for SessionLayer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionLayer")
+            .field("store", &self.settings.store)
+            .field("cookie", &self.settings.cookie)
+            .field("on_conflict", &self.settings.on_conflict)
+            .field("cookie_lifetime", &self.settings.lifetime)
+            .finish()
+    }
+}
+
+/// A service whose requests have sessions. Made by [`SessionLayer`].
+pub struct SessionService<S, T> {
+    inner: S,
+    settings: Arc<Settings<T>>,
+}
+
+impl<S, T, B, R> Service<Request<B>> for SessionService<S, T>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    T: Clone + Default + Send + Sync + 'static,
+    R: Default,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, T>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let sent = self.settings.cookie.read_all(request.headers().get_all(header::COOKIE));
+        let slot = Arc::new(Slot::new(Arc::clone(&self.settings), sent));
+        request.extensions_mut().insert(Arc::clone(&slot));
+        ResponseFuture { inner: self.inner.call(request), slot }
+    }
+}
+
+impl<S: Clone, T> Clone for SessionService<S, T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), settings: Arc::clone(&self.settings) }
+    }
+}
+
+impl<S: fmt::Debug, T> fmt::Debug for SessionService<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The response of a [`SessionService`]: the inner one, once its session is saved.
+    ///
+    /// Dropped before that, it saves nothing.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, T> {
+        #[pin]
+        inner: F,
+        slot: Arc<Slot<T>>,
+    }
+}
+
+impl<F, T, R, E> Future for ResponseFuture<F, T>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    T: Clone + Default,
+    R: Default,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx))?;
+        Poll::Ready(Ok(this.slot.finish(response)))
+    }
+}
+
+impl<F, T> fmt::Debug for ResponseFuture<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

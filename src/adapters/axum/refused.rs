@@ -1,0 +1,129 @@
+//! Owns what a handler is told when something could not be done, and its answer to the client.
+
+use std::any::type_name;
+use std::error::Error;
+use std::fmt;
+
+use axum_core::response::{IntoResponse, Response};
+use http::StatusCode;
+
+use crate::error::{CreateError, EntropyError, RotateError, SaveError};
+
+/// Why a session was not created, saved or given another id.
+///
+/// As a response it is 409 for a conflict or an ended session, 503 where the store had no room or no
+/// randomness, and 500 after the response, each with the sentence of its `Display`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Somebody saved the session since this request loaded it.
+    Conflict,
+    /// The session has ended, or lives on under another id.
+    Gone,
+    /// The store holds as many sessions as it may, and none could be evicted.
+    AtCapacity,
+    /// There was no randomness for an id.
+    Entropy(EntropyError),
+    /// The response has left without a cookie, so that nobody would know the new id.
+    ResponseSent,
+}
+
+impl Refused {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Conflict | Self::Gone => StatusCode::CONFLICT,
+            Self::AtCapacity | Self::Entropy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ResponseSent => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict => SaveError::Conflict.fmt(f),
+            Self::Gone => SaveError::Gone.fmt(f),
+            Self::AtCapacity => f.write_str("the store of sessions is full"),
+            Self::Entropy(error) => error.fmt(f),
+            Self::ResponseSent => {
+                f.write_str("the response was sent before the session had its id")
+            }
+        }
+    }
+}
+
+impl Error for Refused {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Entropy(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<SaveError> for Refused {
+    fn from(error: SaveError) -> Self {
+        match error {
+            SaveError::Conflict => Self::Conflict,
+            SaveError::Gone => Self::Gone,
+        }
+    }
+}
+
+impl From<CreateError> for Refused {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::AtCapacity { .. } => Self::AtCapacity,
+            CreateError::Entropy(error) => Self::Entropy(error),
+            CreateError::Taken => unreachable!("the store draws another id"),
+        }
+    }
+}
+
+impl From<RotateError> for Refused {
+    fn from(error: RotateError) -> Self {
+        match error {
+            RotateError::Gone => Self::Gone,
+            RotateError::Entropy(error) => Self::Entropy(error),
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.status(), self.to_string()).into_response()
+    }
+}
+
+/// There is no [`SessionLayer`](super::SessionLayer) of this type of session around the handler.
+///
+/// As a response it is 500 with a sentence that names the type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingLayer {
+    data: &'static str,
+}
+
+impl MissingLayer {
+    pub(super) fn of<T>() -> Self {
+        Self { data: type_name::<T>() }
+    }
+}
+
+impl fmt::Display for MissingLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { data } = self;
+        write!(
+            f,
+            "no sessions of type `{data}` here: add `.layer(SessionLayer::new(store))` with a \
+             `SessionStore<{data}>` after the routes that use them"
+        )
+    }
+}
+
+impl Error for MissingLayer {}
+
+impl IntoResponse for MissingLayer {
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+    }
+}

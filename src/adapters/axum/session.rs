@@ -1,0 +1,239 @@
+//! Owns [`Session`]: what a handler takes from its request.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::thread;
+
+use axum_core::extract::FromRequestParts;
+use http::Extensions;
+use http::request::Parts;
+
+use super::refused::{MissingLayer, Refused};
+use super::settings::OnConflict;
+use super::slot::{Held, Slot, View};
+use crate::id::SessionId;
+
+/// The session of a request, as an extractor: read it as a `&T`, change it as a `&mut T`.
+///
+/// Never a guard: it locks nothing between two calls and may be held across an `.await`. It shows the
+/// data as it was loaded, with the handler's own changes; a visitor without a session sees
+/// `T::default()`. The session is loaded when the first handle of a request is taken, which counts as
+/// activity; a request that takes none does not touch it.
+///
+/// Changes are saved by the layer when the handler is done and has let go of its handle, before the
+/// response leaves; a visitor without a session gets one. Taking the data as a `&mut T` is a change,
+/// whatever is done with it.
+///
+/// Several handles of one request, a middleware's and a handler's, are one session: each shows what
+/// was left by those before it, and catches up with the others before its first change. If two
+/// hold changes at once they are like two requests: see [`OnConflict`].
+///
+/// A handle that lives longer than the response, in a body that streams or in a task, saves nothing
+/// by itself any more: call [`update`](Self::update) or [`try_save`](Self::try_save) there.
+///
+/// # Examples
+///
+/// ```
+/// use cloakroom::adapters::axum::Session;
+///
+/// async fn visit(mut visits: Session<u64>) -> String {
+///     *visits += 1;
+///     format!("{} visits", *visits)
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(visit));
+/// ```
+pub struct Session<T> {
+    slot: Arc<Slot<T>>,
+    /// `None` only while it is dropped.
+    view: Option<View<T>>,
+}
+
+impl<T> Session<T> {
+    fn view(&self) -> &View<T> {
+        let Some(view) = &self.view else { unreachable!("only `drop` takes it") };
+        view
+    }
+
+    fn parts(&mut self) -> (&Slot<T>, &mut View<T>) {
+        let Some(view) = &mut self.view else { unreachable!("only `drop` takes it") };
+        (&self.slot, view)
+    }
+
+    /// Returns the session's id, or `None` if there is none yet, or no more.
+    ///
+    /// # Security
+    ///
+    /// Whoever knows its text *is* the session. Its `Debug` is safe to log.
+    #[must_use]
+    pub fn id(&self) -> Option<SessionId> {
+        self.slot.id()
+    }
+}
+
+impl<T: Clone + Default + Send + Sync + 'static> Session<T> {
+    /// Returns the session of the request with these extensions: for tower services and middleware
+    /// that are not axum's.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingLayer`] if no layer for this `T` is around the caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::adapters::axum::{MissingLayer, Session};
+    /// use http::{Request, Response};
+    ///
+    /// fn handle(request: Request<()>) -> Result<Response<String>, MissingLayer> {
+    ///     let visits = Session::<u64>::from_extensions(request.extensions())?;
+    ///     Ok(Response::new(format!("{} visits", *visits)))
+    /// }
+    /// assert!(handle(Request::new(())).unwrap_err().to_string().contains("SessionLayer"));
+    /// ```
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, MissingLayer> {
+        let slot = extensions.get::<Arc<Slot<T>>>().ok_or_else(MissingLayer::of::<T>)?;
+        Ok(Self { slot: Arc::clone(slot), view: Some(slot.open()) })
+    }
+}
+
+impl<T: Clone + Default> Session<T> {
+    /// Changes the stored session at once and as one step, or creates it, and returns what the closure
+    /// returned. The handle shows the result.
+    ///
+    /// No change of another request is lost, and none undoes this one: the closure works on what is
+    /// stored at that moment, outside every lock, and runs again if somebody else was faster. Changes
+    /// that the handle holds are saved before.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Gone`] if the session has ended; [`Refused::AtCapacity`], [`Refused::Entropy`] or
+    /// [`Refused::ResponseSent`] if there was none and none could be created; what
+    /// [`try_save`](Self::try_save) says if the changes before could not be saved.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::adapters::axum::{Refused, Session};
+    ///
+    /// async fn visit(mut visits: Session<u64>) -> Result<String, Refused> {
+    ///     let visits = visits.update(|visits| { *visits += 1; *visits })?;
+    ///     Ok(format!("{visits} visits"))
+    /// }
+    /// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(visit));
+    /// ```
+    pub fn update<R>(&mut self, change: impl FnMut(&mut T) -> R) -> Result<R, Refused> {
+        let (slot, view) = self.parts();
+        slot.update(view, change)
+    }
+
+    /// Saves the handle's changes at once, unless somebody else saved the session since this request
+    /// loaded it. Without changes it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Conflict`] if somebody did, whatever the layer's [`OnConflict`]; [`Refused::Gone`] if
+    /// the session has ended; or why none could be created, as for [`update`](Self::update). The handle
+    /// then still shows its changes, and the layer does not save them, unless the handler changes
+    /// the session once more.
+    pub fn try_save(&mut self) -> Result<(), Refused> {
+        let (slot, view) = self.parts();
+        slot.save(view, OnConflict::Refuse)
+    }
+
+    /// Drops the handle's changes and shows the session as it is stored by now; as for a visitor
+    /// without one, if it has ended. Counts as activity.
+    pub fn reload(&mut self) {
+        let (slot, view) = self.parts();
+        slot.reload(view);
+    }
+
+    /// Gives the session a new id, at once; the response brings it to the browser. Changes stay in
+    /// the handle. A visitor without a session will get a new id anyway.
+    ///
+    /// # Security
+    ///
+    /// Call it whenever a visitor signs in or gains rights, before that is stored (session fixation;
+    /// ASVS 5.0 7.2.4). The old id is dead from then on: if the response is never sent, the visitor
+    /// begins anew. So call it when the rest of the work is done.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Gone`] if the session has ended, or a parallel request has given it a new id: after
+    /// [`destroy`](Self::destroy) the handler may go on with a new one. [`Refused::Entropy`] if there is no
+    /// randomness; [`Refused::ResponseSent`] if the browser can no longer be told.
+    pub fn rotate(&mut self) -> Result<(), Refused> {
+        self.slot.rotate()
+    }
+
+    /// Ends the session, at once and for every request, drops the handle's changes, and has the
+    /// response remove the cookie. Returns `true` if there was a session.
+    ///
+    /// The handle then is a visitor's without a session: what it changes after this goes into a new
+    /// one, under a new id.
+    pub fn destroy(&mut self) -> bool {
+        let (slot, view) = self.parts();
+        slot.destroy(view)
+    }
+}
+
+impl<T> Deref for Session<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        match &self.view().held {
+            Held::Stored { session, .. } => session,
+            Held::New { data, .. } => data,
+        }
+    }
+}
+
+impl<T: Clone + Default> DerefMut for Session<T> {
+    /// Returns this handle's own copy of the data, which is saved from now on.
+    fn deref_mut(&mut self) -> &mut T {
+        let (slot, view) = self.parts();
+        if !view.changed {
+            slot.catch_up(view);
+            view.changed = true;
+        }
+        match &mut view.held {
+            Held::Stored { session, loaded } => {
+                loaded.get_or_insert_with(|| session.clone());
+                session
+            }
+            Held::New { data, changed } => {
+                *changed = true;
+                data
+            }
+        }
+    }
+}
+
+impl<T> Drop for Session<T> {
+    fn drop(&mut self) {
+        let view = self.view.take().filter(|view| view.changed);
+        // What a panic interrupted is not what the handler wanted to leave.
+        if let Some(view) = view.filter(|_| !thread::panicking()) {
+            self.slot.put_back(view);
+        }
+    }
+}
+
+impl<T, S> FromRequestParts<S> for Session<T>
+where
+    T: Clone + Default + Send + Sync + 'static,
+    S: Sync,
+{
+    type Rejection = MissingLayer;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        Self::from_extensions(&parts.extensions)
+    }
+}
+
+impl<T> fmt::Debug for Session<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id()).finish_non_exhaustive()
+    }
+}

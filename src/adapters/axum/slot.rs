@@ -1,0 +1,427 @@
+//! Owns what one request knows of its session: found or not, changed or not, and what the cookie is to
+//! say. Shared by the layer and the handles of the request.
+//!
+//! The lock is the request's own. Under it nothing is loaded, saved, cloned by user code or dropped:
+//! whatever leaves the slot is returned out of the lock.
+
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::refused::Refused;
+use super::settings::{CookieLifetime, OnConflict, Settings};
+use crate::error::{Rejected, SaveError};
+use crate::id::SessionId;
+use crate::session::Session as Handle;
+
+/// What a request holds of a session.
+pub(super) enum Held<T> {
+    /// A session of the store; with what it was before it was changed, if that is not saved yet.
+    Stored { session: Handle<T>, loaded: Option<Handle<T>> },
+    /// The data of a visitor without a session.
+    New { data: T, changed: bool },
+}
+
+impl<T> Held<T> {
+    fn found(session: Handle<T>) -> Self {
+        Self::Stored { session, loaded: None }
+    }
+
+    pub(super) fn is_unsaved(&self) -> bool {
+        match self {
+            Self::Stored { loaded, .. } => loaded.is_some(),
+            Self::New { changed, .. } => *changed,
+        }
+    }
+}
+
+impl<T: Clone> Clone for Held<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Stored { session, loaded } => {
+                Self::Stored { session: session.clone(), loaded: loaded.clone() }
+            }
+            Self::New { data, changed } => Self::New { data: data.clone(), changed: *changed },
+        }
+    }
+}
+
+/// What one handle sees, and since when.
+pub(super) struct View<T> {
+    pub(super) held: Held<T>,
+    /// Whether this very handle changed it since it was saved.
+    pub(super) changed: bool,
+    version: u32,
+    epoch: u32,
+}
+
+/// What the response says of the cookie.
+#[derive(Clone, Copy)]
+enum Says {
+    Nothing,
+    Keep,
+    Forget,
+}
+
+struct State<T> {
+    /// Whether the store was asked for the session.
+    asked: bool,
+    /// The request's session; its id is the one that counts, whatever the handles' are.
+    found: Option<Handle<T>>,
+    /// What handles left to be saved: one, unless several were changed at once.
+    drafts: Vec<Arc<Held<T>>>,
+    /// Counts what was left or saved, so that a handle knows whether it is behind.
+    version: u32,
+    /// Counts the sessions that this request ended: what a handle holds of an earlier one is void.
+    epoch: u32,
+    says: Says,
+    /// Whether the response has its cookie.
+    sealed: bool,
+}
+
+pub(super) struct Slot<T> {
+    settings: Arc<Settings<T>>,
+    /// What the cookie says: a claim, until the store knows it.
+    sent: Option<SessionId>,
+    state: Mutex<State<T>>,
+}
+
+impl<T> Slot<T> {
+    pub(super) fn new(settings: Arc<Settings<T>>, sent: Option<SessionId>) -> Self {
+        let state = State {
+            asked: false,
+            found: None,
+            drafts: Vec::new(),
+            version: 0,
+            epoch: 0,
+            says: Says::Nothing,
+            sealed: false,
+        };
+        Self { settings, sent, state: Mutex::new(state) }
+    }
+
+    /// What the closure returns is dropped by the caller, outside the lock.
+    fn with<R>(&self, look: impl FnOnce(&mut State<T>) -> R) -> R {
+        look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn id(&self) -> Option<SessionId> {
+        self.with(|state| state.found.as_ref().map(|session| *session.id()))
+    }
+
+    /// Leaves what a handle has changed to be saved with the response.
+    pub(super) fn put_back(&self, view: View<T>) {
+        let View { held, version, epoch, .. } = view;
+        let draft = Arc::new(held);
+        let kept = self.with(|state| {
+            if state.sealed || state.epoch != epoch {
+                return None;
+            }
+            // What the handle began with is part of what it leaves.
+            let replaced = (state.version == version).then(|| state.drafts.pop()).flatten();
+            state.drafts.push(Arc::clone(&draft));
+            state.version += 1;
+            Some(replaced)
+        });
+        #[cfg(feature = "tracing")]
+        if kept.is_none() {
+            tracing::debug!(target: "cloakroom", "changes to a session came too late and are lost");
+        }
+        drop(kept);
+    }
+}
+
+impl<T: Clone + Default> Slot<T> {
+    /// Returns what the request holds by now. The first time, it asks the store.
+    pub(super) fn open(&self) -> View<T> {
+        if let Some(id) = self.sent {
+            if !self.with(|state| state.asked) {
+                self.look_up(&id);
+            }
+        }
+        let (draft, found, version, epoch) = self.with(|state| {
+            let draft = state.drafts.last().map(Arc::clone);
+            (draft, state.found.clone(), state.version, state.epoch)
+        });
+        let held = match (draft, found) {
+            (Some(draft), _) => Held::clone(&draft),
+            (None, Some(session)) => Held::found(session),
+            (None, None) => Held::New { data: T::default(), changed: false },
+        };
+        View { held, changed: false, version, epoch }
+    }
+
+    fn look_up(&self, id: &SessionId) {
+        let loaded = self.settings.store.load(id);
+        let spare = self.with(|state| {
+            // Somebody else of this request may have been faster.
+            if mem::replace(&mut state.asked, true) {
+                return loaded;
+            }
+            mem::replace(&mut state.found, loaded)
+        });
+        drop(spare);
+    }
+
+    /// Gives a handle that is about to change something what others of the request left meanwhile.
+    pub(super) fn catch_up(&self, view: &mut View<T>) {
+        let is_behind =
+            self.with(|state| state.version != view.version || state.epoch != view.epoch);
+        if is_behind {
+            *view = self.open();
+        }
+    }
+
+    /// Saves a handle's changes now. If that is refused, they stay with the handle, and are not saved
+    /// with the response.
+    pub(super) fn save(&self, view: &mut View<T>, how: OnConflict<T>) -> Result<(), Refused> {
+        if !view.held.is_unsaved() {
+            return Ok(());
+        }
+        let replaced = self.with(|state| {
+            if state.epoch != view.epoch {
+                return Err(Refused::Gone);
+            }
+            let replaced = (state.version == view.version).then(|| state.drafts.pop()).flatten();
+            state.version += 1;
+            view.version = state.version;
+            Ok(replaced)
+        });
+        view.changed = false;
+        drop(replaced?);
+        self.commit(&mut view.held, how)
+    }
+
+    /// Changes the stored session in one step, or creates it.
+    pub(super) fn update<R>(
+        &self,
+        view: &mut View<T>,
+        mut change: impl FnMut(&mut T) -> R,
+    ) -> Result<R, Refused> {
+        if !view.changed {
+            self.catch_up(view);
+        }
+        self.save(view, self.settings.on_conflict)?;
+        if let Held::New { data, changed } = &mut view.held {
+            let result = change(data);
+            *changed = true;
+            return self.save(view, self.settings.on_conflict).map(|()| result);
+        }
+        let id = self.id().ok_or(Refused::Gone)?;
+        let result = self.settings.store.update(&id, change).ok_or(Refused::Gone)?;
+        self.refresh(view, &id);
+        Ok(result)
+    }
+
+    /// Shows a handle what the store holds, without counting as activity.
+    fn refresh(&self, view: &mut View<T>, id: &SessionId) {
+        let Some(session) = self.settings.store.peek(id) else { return };
+        self.note(&session);
+        view.held = Held::found(session);
+        view.version = self.with(|state| state.version);
+    }
+
+    /// Takes note of what was saved, for the handles to come.
+    fn note(&self, session: &Handle<T>) {
+        let before = self.with(|state| {
+            state.version += 1;
+            state.found.replace(session.clone())
+        });
+        drop(before);
+    }
+
+    fn commit(&self, held: &mut Held<T>, how: OnConflict<T>) -> Result<(), Refused> {
+        if let Held::New { data, .. } = held {
+            let Some(mut session) = self.with(|state| state.found.clone()) else {
+                *held = Held::found(self.create(data)?);
+                return Ok(());
+            };
+            // Two handles of one request, and the other was faster.
+            let OnConflict::LastWins = how else { return Err(Refused::Conflict) };
+            *session = data.clone();
+            *held = Held::found(session);
+        }
+        let Held::Stored { session, loaded } = held else { unreachable!("a new one was created") };
+        session.set_id(self.id().ok_or(Refused::Gone)?);
+        self.commit_stored(session, loaded.as_ref(), how)?;
+        *loaded = None;
+        self.note(session);
+        Ok(())
+    }
+
+    fn commit_stored(
+        &self,
+        session: &mut Handle<T>,
+        loaded: Option<&Handle<T>>,
+        how: OnConflict<T>,
+    ) -> Result<(), Refused> {
+        let store = &self.settings.store;
+        let merge = match how {
+            OnConflict::LastWins => return store.save(session).then_some(()).ok_or(Refused::Gone),
+            OnConflict::Refuse => return Ok(store.try_save(session)?),
+            OnConflict::Merge(merge) => merge,
+        };
+        match store.try_save(session) {
+            Err(SaveError::Conflict) => {}
+            saved => return Ok(saved?),
+        }
+        let merged = store.update(session.id(), |stored| {
+            merge(loaded.unwrap_or(session), session, stored);
+        });
+        merged.ok_or(Refused::Gone)?;
+        *session = store.peek(session.id()).ok_or(Refused::Gone)?;
+        Ok(())
+    }
+
+    /// Creates the request's session; or gives the data back, with the reason.
+    fn create(&self, data: &mut T) -> Result<Handle<T>, Refused> {
+        let store = &self.settings.store;
+        let session = match store.try_create_with(mem::take(data)) {
+            Ok(session) => session,
+            Err(Rejected { value, error }) => {
+                *data = value;
+                return Err(error.into());
+            }
+        };
+        let installed = self.with(|state| {
+            if state.sealed {
+                return Err(Refused::ResponseSent);
+            }
+            if state.found.is_some() {
+                return Err(Refused::Conflict);
+            }
+            state.found = Some(session.clone());
+            state.says = Says::Keep;
+            state.version += 1;
+            Ok(())
+        });
+        if installed.is_err() {
+            // Nobody will ever know its id.
+            data.clone_from(&session);
+            store.destroy(session.id());
+        }
+        installed.map(|()| session)
+    }
+
+    pub(super) fn reload(&self, view: &mut View<T>) {
+        let id = self.id();
+        let found = id.and_then(|id| self.settings.store.load(&id));
+        let dropped = self.with(|state| {
+            let own = (state.version == view.version).then(|| state.drafts.pop()).flatten();
+            state.version += 1;
+            let mut void = Vec::new();
+            if found.is_none() && state.found.is_some() {
+                state.epoch += 1;
+                void = mem::take(&mut state.drafts);
+            }
+            (own, void, mem::replace(&mut state.found, found))
+        });
+        drop(dropped);
+        *view = self.open();
+    }
+
+    pub(super) fn rotate(&self) -> Result<(), Refused> {
+        let found = self.with(|state| {
+            if state.sealed { Err(Refused::ResponseSent) } else { Ok(state.found.clone()) }
+        });
+        let Some(mut session) = found? else { return Ok(()) };
+        self.settings.store.try_rotate(&mut session)?;
+        let id = *session.id();
+        let rotated = self.with(|state| {
+            let found = state.found.as_mut().filter(|_| !state.sealed)?;
+            found.set_id(id);
+            state.says = Says::Keep;
+            Some(())
+        });
+        if rotated.is_none() {
+            // Another handle has ended it in between, or the response has left without the new id.
+            self.settings.store.destroy(&id);
+        }
+        rotated.ok_or(Refused::Gone)
+    }
+
+    pub(super) fn destroy(&self, view: &mut View<T>) -> bool {
+        let (found, drafts) = self.with(|state| {
+            state.asked = true;
+            state.epoch += 1;
+            state.version += 1;
+            state.says = Says::Forget;
+            (state.found.take(), mem::take(&mut state.drafts))
+        });
+        drop(drafts);
+        let ended = found.is_some_and(|session| self.settings.store.destroy(session.id()));
+        *view = self.open();
+        ended
+    }
+
+    /// Saves what handles have left, and puts the cookie on the response.
+    pub(super) fn finish<R: Default>(&self, mut response: Response<R>) -> Response<R> {
+        let status = response.status();
+        // 408 is what timeouts answer, and they drop the handler in the middle of what it was doing.
+        let failed = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+        let mut refused = None;
+        let (says, id) = loop {
+            match self.seal() {
+                Ok(sealed) => break sealed,
+                Err(drafts) if failed => drop(drafts),
+                Err(drafts) => {
+                    for draft in drafts {
+                        refused = self.save_last(Arc::unwrap_or_clone(draft)).err().or(refused);
+                    }
+                }
+            }
+        };
+        if let Some(refused) = refused {
+            response = Response::default();
+            *response.status_mut() = refused.status();
+        }
+        if let Some(cookie) = self.set_cookie(says, id) {
+            let headers = response.headers_mut();
+            headers.append(header::SET_COOKIE, cookie);
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        response
+    }
+
+    /// Ends the time in which the cookie can change, if nothing is left to be saved; otherwise returns
+    /// what is.
+    fn seal(&self) -> Result<(Says, Option<SessionId>), Vec<Arc<Held<T>>>> {
+        self.with(|state| {
+            if !state.drafts.is_empty() {
+                return Err(mem::take(&mut state.drafts));
+            }
+            state.sealed = true;
+            Ok((state.says, state.found.as_ref().map(|session| *session.id())))
+        })
+    }
+
+    fn save_last(&self, mut held: Held<T>) -> Result<(), Refused> {
+        match (self.commit(&mut held, self.settings.on_conflict), self.settings.on_conflict) {
+            (Err(Refused::Gone), OnConflict::LastWins) => Ok(()),
+            (saved, _) => saved,
+        }
+    }
+
+    fn set_cookie(&self, says: Says, id: Option<SessionId>) -> Option<HeaderValue> {
+        let Settings { store, cookie, lifetime, .. } = &*self.settings;
+        let text = match (says, id) {
+            (Says::Keep, Some(id)) => {
+                let kept = cookie.renew(store, &id).map(|mut kept| {
+                    if *lifetime == CookieLifetime::Browser {
+                        kept.set_max_age(None);
+                    }
+                    kept
+                });
+                kept.unwrap_or_else(|| cookie.removal())
+            }
+            (Says::Forget, _) => cookie.removal(),
+            (Says::Nothing, Some(id)) if *lifetime == CookieLifetime::Session && store.slides() => {
+                cookie.renew(store, &id)?
+            }
+            _ => return None,
+        };
+        // A name is a token and a value base64url, so this is always one.
+        HeaderValue::try_from(text.to_string()).ok()
+    }
+}
