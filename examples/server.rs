@@ -10,6 +10,7 @@
 //! | `GET /me`, `GET /cart` | says who the visitor is, what is in the cart   | no                         |
 //! | `POST /sign-out`       | ends the session                               | no                         |
 //! | `GET /stats`           | the store's counters; not for the public       | no                         |
+//! | `GET /metrics`         | the same for Prometheus                        | no                         |
 //!
 //! Whoever sends no cookie back makes a session with each request to the three routes that make one.
 //! That costs little, and no more than `--max-sessions` of it: then the session that is the soonest
@@ -27,7 +28,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use clap::Parser;
-use cloakroom::{Session, SessionCookie, SessionId, SessionStore};
+use cloakroom::{Session, SessionCookie, SessionId, SessionStore, StoreMetrics};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -49,6 +51,7 @@ struct Visitor {
 struct Shop {
     sessions: SessionStore<Visitor>,
     cookie: SessionCookie,
+    prometheus: PrometheusHandle,
 }
 
 impl Shop {
@@ -181,6 +184,13 @@ async fn stats(shop: State<Shop>) -> Response {
     }))
 }
 
+/// The gauges and counters are set when somebody asks: between two scrapes they cost nothing.
+async fn metrics(shop: State<Shop>) -> Response {
+    StoreMetrics::new(&shop.sessions).publish();
+    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (text, shop.prometheus.render()).into_response()
+}
+
 fn set_cookie(cookie: &impl ToString) -> [(HeaderName, String); 1] {
     [(header::SET_COOKIE, cookie.to_string())]
 }
@@ -216,6 +226,7 @@ fn routes(shop: Shop) -> Router {
         .route("/cart", get(show_cart).post(add_to_cart))
         .route("/sign-out", post(sign_out))
         .route("/stats", get(stats))
+        .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(4096))
         .layer(middleware::map_response(no_store))
         .with_state(shop)
@@ -248,6 +259,9 @@ async fn run() -> Result<(), String> {
         .build()
         .map_err(|error| error.to_string())?;
     let cookie = SessionCookie::new();
+    // Everything else that publishes through the `metrics` facade is on the same page.
+    let prometheus = PrometheusBuilder::new().install_recorder();
+    let prometheus = prometheus.map_err(|error| error.to_string())?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     let hint = "choose another with --port, or 0 for any free one";
     let listener = listener.map_err(|e| format!("cannot listen on port {port} ({e}); {hint}"))?;
@@ -256,8 +270,8 @@ async fn run() -> Result<(), String> {
     println!("  curl -c jar -b jar http://{address}/");
     println!("  curl -c jar -b jar --json '{{\"user\":\"ada\"}}' http://{address}/sign-in");
     println!("  curl -c jar -b jar --json '{{\"item\":\"umbrella\"}}' http://{address}/cart\n");
-    println!("There are also GET /me, GET /cart, POST /sign-out and GET /stats.");
-    axum::serve(listener, routes(Shop { sessions, cookie }))
+    println!("There are also GET /me, GET /cart, POST /sign-out, GET /stats and GET /metrics.");
+    axum::serve(listener, routes(Shop { sessions, cookie, prometheus }))
         .with_graceful_shutdown(async { _ = tokio::signal::ctrl_c().await })
         .await
         .map_err(|error| error.to_string())

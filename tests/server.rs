@@ -121,7 +121,7 @@ fn sign_out_ends_the_session_everywhere_and_removes_the_cookie() {
 #[test]
 fn reading_makes_no_session() {
     let server = Server::start(&[]);
-    for path in ["/me", "/cart", "/stats", "/nowhere"] {
+    for path in ["/me", "/cart", "/stats", "/metrics", "/nowhere"] {
         assert_eq!(server.browser().get(path).set_cookie, None, "{path}");
     }
     server.browser().post("/sign-out", "");
@@ -135,6 +135,26 @@ fn visitors_beyond_the_bound_take_the_place_of_others() {
         assert_eq!(server.browser().get("/").status, 200);
     }
     assert_eq!(["created", "evicted", "live"].map(|counter| server.count(counter)), [5, 3, 2]);
+}
+
+#[test]
+fn prometheus_is_told_what_the_store_counts() {
+    let server = Server::start(&["--max-sessions", "2"]);
+    for _ in 0..5 {
+        server.browser().get("/");
+    }
+    for _ in 0..2 {
+        let page = server.browser().get("/metrics").body;
+        for line in [
+            "# TYPE cloakroom_sessions_created_total counter",
+            "cloakroom_sessions_created_total 5",
+            "cloakroom_sessions_evicted_total 3",
+            "# TYPE cloakroom_sessions_live gauge",
+            "cloakroom_sessions_live 2",
+        ] {
+            assert!(page.lines().any(|other| other == line), "no {line} in {page}");
+        }
+    }
 }
 
 #[test]

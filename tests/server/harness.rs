@@ -62,7 +62,7 @@ impl Drop for Server {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) set_cookie: Option<String>,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Reply {
