@@ -56,8 +56,8 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `cookie` | no | the session cookie, its removal, and reading the id back, on the `cookie` crate |
-//! | `axum` | no | [`adapters::axum`]: a layer and an extractor for typed sessions, for axum and any tower service |
-//! | `metrics` | no | [`StoreMetrics`]: what a store holds and has done, as gauges and counters of the `metrics` facade |
+//! | `axum` | no | `adapters::axum`: a layer and an extractor for typed sessions, for axum and any tower service |
+//! | `metrics` | no | `StoreMetrics`: what a store holds and has done, as gauges and counters of the `metrics` facade |
 //! | `tracing` | no | an event for each session that ends, at debug |
 //!
 //! # Minimum supported Rust version

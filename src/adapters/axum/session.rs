@@ -132,20 +132,28 @@ impl<T: Clone + Default> Session<T> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Conflict`] if somebody did, whatever the layer's [`OnConflict`]; [`Refused::Gone`] if
-    /// the session has ended; or why none could be created, as for [`update`](Self::update). The handle
-    /// then still shows its changes, and the layer does not save them, unless the handler changes
-    /// the session once more.
+    /// [`Refused::Conflict`] if somebody did, whatever the layer's [`OnConflict`]: the handle then shows
+    /// what is stored, without its changes, and the handler may make them again. [`Refused::Gone`] if the
+    /// session has ended, or why none could be created, as for [`update`](Self::update): the handle then
+    /// still shows its changes, and the layer does not save them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::adapters::axum::{Refused, Session};
+    ///
+    /// async fn take_seat(mut seats: Session<Vec<u32>>) -> Result<&'static str, Refused> {
+    ///     seats.push(7);
+    ///     match seats.try_save() {
+    ///         Err(Refused::Conflict) if seats.contains(&7) => Ok("it was yours already"),
+    ///         saved => saved.map(|()| "it is yours"),
+    ///     }
+    /// }
+    /// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(take_seat));
+    /// ```
     pub fn try_save(&mut self) -> Result<(), Refused> {
         let (slot, view) = self.parts();
         slot.save(view, OnConflict::Refuse)
-    }
-
-    /// Drops the handle's changes and shows the session as it is stored by now; as for a visitor
-    /// without one, if it has ended. Counts as activity.
-    pub fn reload(&mut self) {
-        let (slot, view) = self.parts();
-        slot.reload(view);
     }
 
     /// Gives the session a new id, at once; the response brings it to the browser. Changes stay in

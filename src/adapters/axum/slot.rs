@@ -64,13 +64,16 @@ enum Says {
     Forget,
 }
 
+/// What a handle left to be saved: shared, because it is cloned outside the lock.
+type Draft<T> = Arc<Held<T>>;
+
 struct State<T> {
     /// Whether the store was asked for the session.
     asked: bool,
     /// The request's session; its id is the one that counts, whatever the handles' are.
     found: Option<Handle<T>>,
     /// What handles left to be saved: one, unless several were changed at once.
-    drafts: Vec<Arc<Held<T>>>,
+    drafts: Vec<Draft<T>>,
     /// Counts what was left or saved, so that a handle knows whether it is behind.
     version: u32,
     /// Counts the sessions that this request ended: what a handle holds of an earlier one is void.
@@ -173,8 +176,8 @@ impl<T: Clone + Default> Slot<T> {
         }
     }
 
-    /// Saves a handle's changes now. If that is refused, they stay with the handle, and are not saved
-    /// with the response.
+    /// Saves a handle's changes now. What is refused is not saved with the response either; after a
+    /// conflict the handle shows what is stored.
     pub(super) fn save(&self, view: &mut View<T>, how: OnConflict<T>) -> Result<(), Refused> {
         if !view.held.is_unsaved() {
             return Ok(());
@@ -190,7 +193,11 @@ impl<T: Clone + Default> Slot<T> {
         });
         view.changed = false;
         drop(replaced?);
-        self.commit(&mut view.held, how)
+        let saved = self.commit(&mut view.held, how);
+        if saved == Err(Refused::Conflict) {
+            self.refresh(view);
+        }
+        saved
     }
 
     /// Changes the stored session in one step, or creates it.
@@ -210,13 +217,14 @@ impl<T: Clone + Default> Slot<T> {
         }
         let id = self.id().ok_or(Refused::Gone)?;
         let result = self.settings.store.update(&id, change).ok_or(Refused::Gone)?;
-        self.refresh(view, &id);
+        self.refresh(view);
         Ok(result)
     }
 
     /// Shows a handle what the store holds, without counting as activity.
-    fn refresh(&self, view: &mut View<T>, id: &SessionId) {
-        let Some(session) = self.settings.store.peek(id) else { return };
+    fn refresh(&self, view: &mut View<T>) {
+        let stored = self.id().and_then(|id| self.settings.store.peek(&id));
+        let Some(session) = stored else { return };
         self.note(&session);
         view.held = Held::found(session);
         view.version = self.with(|state| state.version);
@@ -304,23 +312,6 @@ impl<T: Clone + Default> Slot<T> {
         installed.map(|()| session)
     }
 
-    pub(super) fn reload(&self, view: &mut View<T>) {
-        let id = self.id();
-        let found = id.and_then(|id| self.settings.store.load(&id));
-        let dropped = self.with(|state| {
-            let own = (state.version == view.version).then(|| state.drafts.pop()).flatten();
-            state.version += 1;
-            let mut void = Vec::new();
-            if found.is_none() && state.found.is_some() {
-                state.epoch += 1;
-                void = mem::take(&mut state.drafts);
-            }
-            (own, void, mem::replace(&mut state.found, found))
-        });
-        drop(dropped);
-        *view = self.open();
-    }
-
     pub(super) fn rotate(&self) -> Result<(), Refused> {
         let found = self.with(|state| {
             if state.sealed { Err(Refused::ResponseSent) } else { Ok(state.found.clone()) }
@@ -386,7 +377,7 @@ impl<T: Clone + Default> Slot<T> {
 
     /// Ends the time in which the cookie can change, if nothing is left to be saved; otherwise returns
     /// what is.
-    fn seal(&self) -> Result<(Says, Option<SessionId>), Vec<Arc<Held<T>>>> {
+    fn seal(&self) -> Result<(Says, Option<SessionId>), Vec<Draft<T>>> {
         self.with(|state| {
             if !state.drafts.is_empty() {
                 return Err(mem::take(&mut state.drafts));
