@@ -250,11 +250,9 @@ impl SessionCookie {
     }
 
     fn id_in(&self, pair: &[u8]) -> Option<SessionId> {
-        let equals = pair.iter().position(|byte| *byte == b'=')?;
-        let (name, value) = (trim(&pair[..equals]), trim(&pair[equals + 1..]));
-        if name != self.name.as_bytes() {
-            return None;
-        }
+        // The name first, because most pairs are other cookies.
+        let after_name = trim_start(pair).strip_prefix(self.name.as_bytes())?;
+        let value = trim(trim_start(after_name).strip_prefix(b"=")?);
         let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
         SessionId::parse(std::str::from_utf8(bare.unwrap_or(value)).ok()?)
     }
@@ -267,8 +265,16 @@ impl Default for SessionCookie {
 }
 
 /// Drops spaces and tabs, the only white space there is in a header (RFC 9110, section 5.6.3).
-fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+fn trim(bytes: &[u8]) -> &[u8] {
+    let mut bytes = trim_start(bytes);
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
     bytes

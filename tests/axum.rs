@@ -362,7 +362,7 @@ fn handlers_own_headers_are_kept_unless_they_would_let_the_id_be_cached() {
 fn any_tower_service_of_any_body_can_have_sessions() {
     let store = store();
     let service = service_fn(|request: http::Request<u8>| async move {
-        let mut session = Session::<Visitor>::from_extensions(request.extensions())?;
+        let mut session = Session::<Visitor>::of(&request)?;
         session.cart.push(u32::from(*request.body()));
         Ok::<_, MissingLayer>(Response::new(Vec::from([1, 2, 3])))
     });
@@ -377,7 +377,7 @@ fn any_tower_service_of_any_body_can_have_sessions() {
 fn error_of_a_service_passes_and_saves_nothing() {
     let store = store();
     let service = service_fn(|request: http::Request<()>| async move {
-        Session::<Visitor>::from_extensions(request.extensions()).unwrap().cart.push(1);
+        Session::<Visitor>::of(&request).unwrap().cart.push(1);
         Err::<Response<String>, _>("planted")
     });
     let service = SessionLayer::new(store.clone()).layer(service);

@@ -1,5 +1,5 @@
-//! Owns the way of a request through the layer: the cookie in, a slot beside the request, the slot's
-//! session out before the response.
+//! Owns the way of a request through the layer: a slot beside the request, and what is in it saved
+//! before the response.
 
 use std::fmt;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response, header};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -126,8 +126,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let sent = self.settings.cookie.read_all(request.headers().get_all(header::COOKIE));
-        let slot = Arc::new(Slot::new(Arc::clone(&self.settings), sent));
+        let slot = Arc::new(Slot::new(Arc::clone(&self.settings)));
         request.extensions_mut().insert(Arc::clone(&slot));
         ResponseFuture { inner: self.inner.call(request), slot }
     }
@@ -167,8 +166,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx))?;
-        Poll::Ready(Ok(this.slot.finish(response)))
+        let mut polled = ready!(this.inner.poll(cx));
+        if let Ok(response) = &mut polled {
+            this.slot.finish(response);
+        }
+        Poll::Ready(polled)
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::thread;
 
 use axum_core::extract::FromRequestParts;
-use http::Extensions;
 use http::request::Parts;
+use http::{Extensions, HeaderMap, Request};
 
 use super::refused::{MissingLayer, Refused};
 use super::settings::OnConflict;
@@ -72,8 +72,7 @@ impl<T> Session<T> {
 }
 
 impl<T: Clone + Default + Send + Sync + 'static> Session<T> {
-    /// Returns the session of the request with these extensions: for tower services and middleware
-    /// that are not axum's.
+    /// Returns the session of a request: for tower services and middleware that are not axum's.
     ///
     /// # Errors
     ///
@@ -86,14 +85,18 @@ impl<T: Clone + Default + Send + Sync + 'static> Session<T> {
     /// use http::{Request, Response};
     ///
     /// fn handle(request: Request<()>) -> Result<Response<String>, MissingLayer> {
-    ///     let visits = Session::<u64>::from_extensions(request.extensions())?;
+    ///     let visits = Session::<u64>::of(&request)?;
     ///     Ok(Response::new(format!("{} visits", *visits)))
     /// }
     /// assert!(handle(Request::new(())).unwrap_err().to_string().contains("SessionLayer"));
     /// ```
-    pub fn from_extensions(extensions: &Extensions) -> Result<Self, MissingLayer> {
+    pub fn of<B>(request: &Request<B>) -> Result<Self, MissingLayer> {
+        Self::open(request.headers(), request.extensions())
+    }
+
+    fn open(headers: &HeaderMap, extensions: &Extensions) -> Result<Self, MissingLayer> {
         let slot = extensions.get::<Arc<Slot<T>>>().ok_or_else(MissingLayer::of::<T>)?;
-        Ok(Self { slot: Arc::clone(slot), view: Some(slot.open()) })
+        Ok(Self { slot: Arc::clone(slot), view: Some(slot.open(headers)) })
     }
 }
 
@@ -207,7 +210,7 @@ impl<T: Clone + Default> DerefMut for Session<T> {
         }
         match &mut view.held {
             Held::Stored { session, loaded } => {
-                loaded.get_or_insert_with(|| session.clone());
+                loaded.get_or_insert_with(|| Box::new(session.clone()));
                 session
             }
             Held::New { data, changed } => {
@@ -236,7 +239,7 @@ where
     type Rejection = MissingLayer;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        Self::from_extensions(&parts.extensions)
+        Self::open(&parts.headers, &parts.extensions)
     }
 }
 

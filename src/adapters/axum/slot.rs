@@ -7,7 +7,7 @@
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::refused::Refused;
 use super::settings::{CookieLifetime, OnConflict, Settings};
@@ -15,12 +15,12 @@ use crate::error::{Rejected, SaveError};
 use crate::id::SessionId;
 use crate::session::Session as Handle;
 
-/// What a request holds of a session.
+/// What a request holds of a session. Small, whatever `T` is: handlers are moved more than once.
 pub(super) enum Held<T> {
     /// A session of the store; with what it was before it was changed, if that is not saved yet.
-    Stored { session: Handle<T>, loaded: Option<Handle<T>> },
+    Stored { session: Handle<T>, loaded: Option<Box<Handle<T>>> },
     /// The data of a visitor without a session.
-    New { data: T, changed: bool },
+    New { data: Box<T>, changed: bool },
 }
 
 impl<T> Held<T> {
@@ -33,6 +33,12 @@ impl<T> Held<T> {
             Self::Stored { loaded, .. } => loaded.is_some(),
             Self::New { changed, .. } => *changed,
         }
+    }
+}
+
+impl<T: Default> Held<T> {
+    fn blank() -> Self {
+        Self::New { data: Box::default(), changed: false }
     }
 }
 
@@ -85,13 +91,11 @@ struct State<T> {
 
 pub(super) struct Slot<T> {
     settings: Arc<Settings<T>>,
-    /// What the cookie says: a claim, until the store knows it.
-    sent: Option<SessionId>,
     state: Mutex<State<T>>,
 }
 
 impl<T> Slot<T> {
-    pub(super) fn new(settings: Arc<Settings<T>>, sent: Option<SessionId>) -> Self {
+    pub(super) fn new(settings: Arc<Settings<T>>) -> Self {
         let state = State {
             asked: false,
             found: None,
@@ -101,7 +105,7 @@ impl<T> Slot<T> {
             says: Says::Nothing,
             sealed: false,
         };
-        Self { settings, sent, state: Mutex::new(state) }
+        Self { settings, state: Mutex::new(state) }
     }
 
     /// What the closure returns is dropped by the caller, outside the lock.
@@ -136,35 +140,37 @@ impl<T> Slot<T> {
 }
 
 impl<T: Clone + Default> Slot<T> {
-    /// Returns what the request holds by now. The first time, it asks the store.
-    pub(super) fn open(&self) -> View<T> {
-        if let Some(id) = self.sent {
-            if !self.with(|state| state.asked) {
-                self.look_up(&id);
-            }
+    /// Returns what the request holds by now. The first time, it asks the store for what the cookie says.
+    pub(super) fn open(&self, headers: &HeaderMap) -> View<T> {
+        if self.with(|state| state.asked) {
+            return self.open_again();
         }
+        let sent = self.settings.cookie.read_all(headers.get_all(header::COOKIE));
+        let loaded = sent.and_then(|id| self.settings.store.load(&id));
+        let mine = loaded.clone();
+        let first = self.with(|state| {
+            // Somebody else of this request may have been faster.
+            if mem::replace(&mut state.asked, true) {
+                return Err(loaded);
+            }
+            state.found = loaded;
+            Ok((state.version, state.epoch))
+        });
+        let Ok((version, epoch)) = first else { return self.open_again() };
+        let held = mine.map_or_else(Held::blank, Held::found);
+        View { held, changed: false, version, epoch }
+    }
+
+    fn open_again(&self) -> View<T> {
         let (draft, found, version, epoch) = self.with(|state| {
             let draft = state.drafts.last().map(Arc::clone);
             (draft, state.found.clone(), state.version, state.epoch)
         });
         let held = match (draft, found) {
             (Some(draft), _) => Held::clone(&draft),
-            (None, Some(session)) => Held::found(session),
-            (None, None) => Held::New { data: T::default(), changed: false },
+            (None, found) => found.map_or_else(Held::blank, Held::found),
         };
         View { held, changed: false, version, epoch }
-    }
-
-    fn look_up(&self, id: &SessionId) {
-        let loaded = self.settings.store.load(id);
-        let spare = self.with(|state| {
-            // Somebody else of this request may have been faster.
-            if mem::replace(&mut state.asked, true) {
-                return loaded;
-            }
-            mem::replace(&mut state.found, loaded)
-        });
-        drop(spare);
     }
 
     /// Gives a handle that is about to change something what others of the request left meanwhile.
@@ -172,7 +178,7 @@ impl<T: Clone + Default> Slot<T> {
         let is_behind =
             self.with(|state| state.version != view.version || state.epoch != view.epoch);
         if is_behind {
-            *view = self.open();
+            *view = self.open_again();
         }
     }
 
@@ -247,12 +253,12 @@ impl<T: Clone + Default> Slot<T> {
             };
             // Two handles of one request, and the other was faster.
             let OnConflict::LastWins = how else { return Err(Refused::Conflict) };
-            *session = data.clone();
+            *session = T::clone(data);
             *held = Held::found(session);
         }
         let Held::Stored { session, loaded } = held else { unreachable!("a new one was created") };
         session.set_id(self.id().ok_or(Refused::Gone)?);
-        self.commit_stored(session, loaded.as_ref(), how)?;
+        self.commit_stored(session, loaded.as_deref(), how)?;
         *loaded = None;
         self.note(session);
         Ok(())
@@ -342,12 +348,12 @@ impl<T: Clone + Default> Slot<T> {
         });
         drop(drafts);
         let ended = found.is_some_and(|session| self.settings.store.destroy(session.id()));
-        *view = self.open();
+        *view = self.open_again();
         ended
     }
 
     /// Saves what handles have left, and puts the cookie on the response.
-    pub(super) fn finish<R: Default>(&self, mut response: Response<R>) -> Response<R> {
+    pub(super) fn finish<R: Default>(&self, response: &mut Response<R>) {
         let status = response.status();
         // 408 is what timeouts answer, and they drop the handler in the middle of what it was doing.
         let failed = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
@@ -364,7 +370,7 @@ impl<T: Clone + Default> Slot<T> {
             }
         };
         if let Some(refused) = refused {
-            response = Response::default();
+            *response = Response::default();
             *response.status_mut() = refused.status();
         }
         if let Some(cookie) = self.set_cookie(says, id) {
@@ -372,7 +378,6 @@ impl<T: Clone + Default> Slot<T> {
             headers.append(header::SET_COOKIE, cookie);
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        response
     }
 
     /// Ends the time in which the cookie can change, if nothing is left to be saved; otherwise returns
