@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "each of the tests needs a part of it")]
 mod harness;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
@@ -122,6 +123,24 @@ fn update_makes_a_session_for_a_visitor_without_one() {
     });
     let id = send(&app, "").given();
     assert_eq!((&*store.load(&id).unwrap(), store.len()), (&cart(&[1, 2]), 1));
+}
+
+#[test]
+fn update_that_panics_changes_nothing() {
+    let store = store();
+    let id = *store.create_with(cart(&[0])).id();
+    let app = app(&store, |mut session: Session<Visitor>| async move {
+        let before = session.cart.clone();
+        let change = |visitor: &mut Visitor| {
+            visitor.cart.push(1);
+            assert!(visitor.cart.is_empty(), "planted");
+        };
+        assert!(catch_unwind(AssertUnwindSafe(|| session.update(change))).is_err());
+        assert_eq!(session.cart, before);
+    });
+    assert_eq!(send(&app, &cookie(&id)).status, StatusCode::OK);
+    assert_eq!(send(&app, "").set_cookie(), None);
+    assert_eq!((store.len(), &*store.load(&id).unwrap()), (1, &cart(&[0])));
 }
 
 #[test]

@@ -217,8 +217,10 @@ impl<T: Clone + Default> Slot<T> {
         }
         self.save(view, self.settings.on_conflict)?;
         if let Held::New { data, changed } = &mut view.held {
-            let result = change(data);
-            *changed = true;
+            // On a copy, so that a panic changes nothing.
+            let mut value = T::clone(data);
+            let result = change(&mut value);
+            (**data, *changed) = (value, true);
             return self.save(view, self.settings.on_conflict).map(|()| result);
         }
         let id = self.id().ok_or(Refused::Gone)?;
@@ -253,8 +255,9 @@ impl<T: Clone + Default> Slot<T> {
             };
             // Two handles of one request, and the other was faster.
             let OnConflict::LastWins = how else { return Err(Refused::Conflict) };
+            let loaded = Some(Box::new(session.clone()));
             *session = T::clone(data);
-            *held = Held::found(session);
+            *held = Held::Stored { session, loaded };
         }
         let Held::Stored { session, loaded } = held else { unreachable!("a new one was created") };
         session.set_id(self.id().ok_or(Refused::Gone)?);
