@@ -105,8 +105,9 @@ fn use_of_the_extractor_is_activity_and_nothing_else_is() {
     clock.advance(minute / 2);
     send(&app(&store, || async { "hello" }), &cookie(session.id()));
     assert_eq!(store.expires_in(session.id()), Some(minute / 2));
-    send(&app(&store, look), &cookie(session.id()));
+    let used = send(&app(&store, look), &cookie(session.id()));
     assert_eq!(store.expires_in(session.id()), Some(minute));
+    assert_eq!(used.set_cookie(), None, "a cookie without an end needs no renewal");
 }
 
 #[test]
@@ -305,6 +306,7 @@ fn full_store_that_refuses_answers_503_to_newcomers_who_change_and_serves_the_ot
         session.cart.push(1);
         assert_eq!(session.try_save(), Err(Refused::AtCapacity));
         assert_eq!(session.update(|_| ()), Err(Refused::AtCapacity));
+        assert_eq!(session.cart, [1], "its data is still there");
         "yet served"
     });
     assert_eq!(send(&told, "").body, "yet served");

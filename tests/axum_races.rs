@@ -315,6 +315,7 @@ fn middleware_that_changes_after_the_handler_keeps_what_the_handler_left() {
         assert_eq!(send(&app, &cookie(&id)).status, StatusCode::OK);
         assert_eq!(*store.load(&id).unwrap(), cart(&[1, 2, 1, 2]), "{policy:?}");
         assert_eq!((store.stats().created, store.stats().saved), (1, 1), "one save a request");
+        assert_eq!(store.stats().loaded, 3, "one load for two handles, and the two of this test");
     }
 }
 
@@ -377,6 +378,48 @@ fn what_another_handle_has_destroyed_does_not_come_back() {
         let reply = send(&app, &cookie(&id));
         assert!(reply.set_cookie().unwrap().ends_with("; Max-Age=0"));
         assert_eq!((store.len(), store.stats().created), (0, 1), "{policy:?}");
+    }
+}
+
+#[test]
+fn what_a_handle_holds_of_a_destroyed_session_does_not_get_into_the_next_one() {
+    for (policy, asks) in POLICIES.into_iter().flat_map(|policy| [(policy, false), (policy, true)])
+    {
+        let store = store();
+        let id = *store.create_with(cart(&[0])).id();
+        let outer = move |session: &mut Session<Visitor>, after: bool| {
+            if !after {
+                session.cart.push(2);
+            } else if asks {
+                assert_eq!(session.try_save(), Err(Refused::Gone));
+            }
+        };
+        let app = behind(policy, &store, outer, |session| {
+            session.destroy();
+            session.update(|visitor| visitor.cart.push(9)).unwrap();
+        });
+        let reply = send(&app, &cookie(&id));
+        assert_eq!(reply.status, StatusCode::OK, "{policy:?}");
+        assert_eq!(*store.load(&reply.given()).unwrap(), cart(&[9]));
+        assert_eq!(store.stats().saved, 0, "{policy:?}");
+    }
+}
+
+#[test]
+fn what_was_left_to_be_saved_ends_with_the_session() {
+    async fn mark(mut session: Session<Visitor>, request: Request, next: Next) -> Response {
+        session.user = Some("ada");
+        drop(session);
+        next.run(request).await
+    }
+    for policy in POLICIES {
+        let store = store();
+        let id = *store.create_with(cart(&[0])).id();
+        let end = |mut session: Session<Visitor>| async move { session.destroy().to_string() };
+        let app = Router::new().route("/", get(end)).layer(middleware::from_fn(mark));
+        let reply = send(&app.layer(with(&store, policy)), &cookie(&id));
+        assert_eq!((reply.status, reply.body.as_str()), (StatusCode::OK, "true"), "{policy:?}");
+        assert_eq!((store.len(), store.stats().saves_refused), (0, 0));
     }
 }
 

@@ -1,10 +1,16 @@
 //! What a store tells the `tracing` facade.
 
+use std::convert::Infallible;
 use std::fmt::{Debug, Write};
+use std::future::{Future, ready};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use cloakroom::adapters::axum::{Session, SessionLayer};
 use cloakroom::{ManualClock, SessionId, SessionStore};
+use tower::{Layer, ServiceExt};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::with_default;
@@ -120,6 +126,26 @@ fn neither_ids_nor_data_are_in_an_event() {
     let lines = log.lines().join("\n");
     assert!(lines.contains("Destroyed"));
     assert!(!lines.contains("secret") && !lines.contains(&token.as_str()[..6]), "{lines}");
+}
+
+#[test]
+fn changes_that_come_after_the_response_are_told() {
+    let log = Log::new(Level::TRACE);
+    let kept = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&kept);
+    let service = tower::service_fn(move |request: http::Request<()>| {
+        *keep.lock().unwrap() = Some(Session::<u64>::of(&request).unwrap());
+        ready(Ok::<_, Infallible>(http::Response::new(())))
+    });
+    let service = SessionLayer::new(SessionStore::<u64>::default()).layer(service);
+    let mut response = pin!(service.oneshot(http::Request::new(())));
+    let mut cx = Context::from_waker(Waker::noop());
+    with_default(log.clone(), || {
+        assert!(response.as_mut().poll(&mut cx).is_ready());
+        *kept.lock().unwrap().take().unwrap() += 1;
+    });
+    let lost = "DEBUG cloakroom message=changes to a session came too late and are lost";
+    assert_eq!(log.lines(), [lost]);
 }
 
 #[test]
