@@ -10,7 +10,7 @@
 //! | `GET /me`, `GET /cart` | says who the visitor is, what is in the cart   | no                         |
 //! | `POST /sign-out`       | ends the session                               | no                         |
 //! | `GET /stats`           | the store's counters; not for the public       | no                         |
-//! | `GET /metrics`         | the same for Prometheus                        | no                         |
+//! | `GET /metrics`         | the same for Prometheus; not for the public    | no                         |
 //!
 //! Whoever sends no cookie back makes a session with each request to the three routes that make one.
 //! That costs little, and no more than `--max-sessions` of it: then the session that is the soonest

@@ -58,7 +58,11 @@
 //! | `cookie` | no | the session cookie, its removal, and reading the id back, on the `cookie` crate |
 //! | `axum` | no | `adapters::axum`: a layer and an extractor for typed sessions, for axum and any tower service |
 //! | `metrics` | no | `StoreMetrics`: what a store holds and has done, as gauges and counters of the `metrics` facade |
-//! | `tracing` | no | an event for each session that ends, at debug |
+//! | `tracing` | no | an event for each session that ends |
+//!
+//! The events of `tracing` have the level debug, the target `cloakroom`, and two fields: `session`, the
+//! id's [fingerprint](SessionId::fingerprint), and `cause`, a [`Cause`]. None is emitted under a lock, and
+//! loads, creates and saves emit none.
 //!
 //! # Minimum supported Rust version
 //!

@@ -63,6 +63,12 @@
 //! Layers of different `T` do not see each other. Give each its own cookie name, or each store takes
 //! the other's ids for unknown ones and replaces the cookie. Of several layers of the same `T` the innermost
 //! counts. A timeout layer belongs outside the session layer: inside, it looks like a handler that is done.
+//!
+//! # What it costs
+//!
+//! A request that takes no session costs an allocation or two beside it. One that does costs the look-up of
+//! the cookie and one load. A change costs a copy of the data and a save; a visitor's first one costs a
+//! create. `cargo bench --bench axum` measures each of them against the same handler without sessions.
 
 mod layer;
 mod refused;
