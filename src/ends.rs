@@ -184,7 +184,9 @@ impl<T> Ends<T> {
         let record = match leaving {
             Leaving::Held(record) => record,
             Leaving::Ended(Ended { id, record, cause }) => {
-                contain(stats, || trace(&id, cause));
+                if is_traced() {
+                    contain(stats, || trace(&id, cause));
+                }
                 if let Some(listener) = &self.listener {
                     let data = &record.value;
                     contain(stats, || listener(End { id, data, cause }));
