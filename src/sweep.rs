@@ -182,7 +182,9 @@ impl Sweep {
         let due = self.due.load(Ordering::Relaxed);
         let mut behind = self.behind.load(Ordering::Relaxed);
         if due != AT_ONCE {
-            behind = behind.max(now.saturating_sub(due) / self.exact_period(pass)).min(pass);
+            // The one that is run here is the first of those that have become due.
+            let missed = now.saturating_sub(due) / self.exact_period(pass) + 1;
+            behind = behind.max(missed).min(pass);
         }
         let looked = self.look_round(gate, now, batch);
         behind = if batch.len() * BEHIND > looked { pass } else { behind.saturating_sub(1) };

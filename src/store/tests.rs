@@ -15,6 +15,8 @@ use crate::error::{CreateError, RotateError};
 use crate::id::SessionId;
 use crate::session::Session;
 
+mod sweeping;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Ids in the order given; when they run out, the entropy has failed.
@@ -284,80 +286,6 @@ fn rotation_is_free_again_when_the_walks_are_over() {
     assert!(store.rotate(&mut session));
 }
 
-/// How many slices operations run in a row, at most `most`, while the clock stands still.
-fn slices_due(store: &SessionStore<u64>, most: usize) -> usize {
-    let now = store.inner.clock.now();
-    (0..most)
-        .take_while(|_| store.inner.sweep.is_due(now).then(|| store.inner.tend(now)).is_some())
-        .count()
-}
-
-#[test]
-fn sweep_that_has_nothing_to_do_waits_and_not_too_long() {
-    const YEAR: Duration = Duration::from_secs(31_557_600);
-    // However short or long lifetimes are, from slice to slice it is 4 ms to 1 s.
-    for ttl in [Duration::from_nanos(1), MINUTE, YEAR * 100] {
-        let clock = ManualClock::new();
-        let store = SessionStore::<u64>::builder().ttl(ttl).shards(2).clock(clock.clone());
-        let store = store.build().unwrap();
-        assert!(slices_due(&store, 100) < 100, "{ttl:?}");
-        clock.advance(Duration::from_micros(3_999));
-        assert_eq!(slices_due(&store, 100), 0, "{ttl:?}");
-        clock.advance(Duration::from_secs(1));
-        assert!((1..100).contains(&slices_due(&store, 100)), "{ttl:?}");
-        // What was missed in a century is one pass, not more.
-        clock.advance(YEAR * 100);
-        assert!((1..100).contains(&slices_due(&store, 100)), "{ttl:?}");
-    }
-}
-
-#[test]
-fn session_that_ends_at_once_does_not_hurry_the_sweep_for_ever() {
-    let clock = ManualClock::new();
-    let store = SessionStore::<u64>::builder().shards(2).clock(clock.clone()).build().unwrap();
-    assert!(store.set_expiry(store.create().id(), Duration::ZERO));
-    assert!(slices_due(&store, 100) < 100);
-    clock.advance(Duration::from_millis(100));
-    assert_eq!(slices_due(&store, 100), 0);
-}
-
-#[test]
-fn expiry_of_nothing_wakes_no_sweep() {
-    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
-    store.create();
-    assert!(!store.set_expiry(&id(7), MINUTE));
-    assert!(!store.inner.sweep.is_needed() && !store.inner.sweep.is_due(NEVER));
-}
-
-/// A table that is made smaller in the middle of a purge moves its entries to where the purge has been.
-#[test]
-fn purge_misses_nothing_when_the_table_shrinks_under_it() {
-    for inserts in 0..40 {
-        let (clock, script) = (ManualClock::new(), Script::default());
-        let inner = Arc::new(Mutex::new(None::<SessionStore<u64>>));
-        let again = Arc::clone(&inner);
-        let store = script.builder().ttl(MINUTE).clock(clock.clone()).sweep_budget(1);
-        let store = store.on_end(move |end| {
-            // The first that expires makes room for another, which looks ahead.
-            if matches!(end.cause, crate::ends::Cause::Expired)
-                && let Some(store) = again.lock().unwrap().take()
-            {
-                store.create_with(0);
-            }
-        });
-        let store = store.build().unwrap();
-        let ids = ids_of(&store, 0, 500 + inserts + 1);
-        script.then(&ids);
-        (0..500).for_each(|n| drop(store.create_with(n)));
-        ids[40..500].iter().for_each(|bits| assert!(store.destroy(&id(*bits))));
-        (0..inserts).for_each(|_| drop(store.create()));
-        clock.advance(MINUTE);
-        *inner.lock().unwrap() = Some(store.clone());
-        store.purge_expired();
-        assert_eq!(store.len(), 1, "{inserts} inserts before");
-    }
-}
-
 /// Somebody has ended the session and is not yet at its removal: whoever takes it out says what ended it.
 #[test]
 fn destroyed_session_is_told_as_destroyed_whoever_takes_it_out() {
@@ -385,53 +313,6 @@ fn destroyed_session_is_told_as_destroyed_whoever_takes_it_out() {
         assert_eq!((stats.destroyed, stats.expired, stats.evicted, stats.cleared), (1, 0, 0, 0));
         assert_eq!(store.len(), usize::from(name.starts_with("create")), "{name}");
     }
-}
-
-#[test]
-fn one_pass_of_slices_leaves_no_bucket_out() {
-    let store = SessionStore::<u64>::builder().shards(2).sweep_budget(1).build().unwrap();
-    let terms = Terms { limit: NEVER, slides: false };
-    for bits in 0..500 {
-        let place = store.inner.gate.place(id(bits));
-        let entry = Entry::new(2, Record::with_terms(1, terms));
-        store.inner.gate.exclusive(place.shard).insert(&place, entry);
-        store.inner.capacity.reserve().unwrap().keep();
-    }
-    let now = store.inner.clock.now();
-    (0..store.inner.gate.buckets()).for_each(|_| store.inner.sweep_slice(now));
-    assert_eq!((store.len(), store.stats().expired), (0, 500));
-}
-
-#[test]
-fn buckets_are_counted_as_tables_grow_and_shrink_and_empty_ones_are_freed_by_loads() {
-    let clock = ManualClock::new();
-    let store = SessionStore::<u64>::builder().ttl(MINUTE).shards(2).clock(clock.clone());
-    let store = store.build().unwrap();
-    for _ in 0..2 {
-        (0..1_000).for_each(|n| drop(store.create_with(n)));
-        let in_tables: usize = (0..2).map(|n| store.inner.gate.exclusive(n).buckets()).sum();
-        assert!(in_tables > 1_000);
-        assert_eq!(store.inner.gate.buckets(), in_tables);
-        store.clear();
-        assert_eq!(store.inner.gate.buckets(), 2);
-    }
-    (0..1_000).for_each(|n| drop(store.create_with(n)));
-    clock.advance(MINUTE);
-    for _ in 0..200 {
-        clock.advance(MINUTE);
-        assert!(store.load(&id(1)).is_none());
-    }
-    assert_eq!((store.len(), store.inner.gate.buckets()), (0, 2));
-}
-
-#[test]
-fn shorter_of_two_lifetimes_sets_the_pace_of_the_sweep() {
-    let clock = ManualClock::new();
-    let store = SessionStore::<u64>::builder().ttl(MINUTE * 10_000).idle_timeout(MINUTE / 60);
-    let store = store.shards(2).clock(clock.clone()).build().unwrap();
-    assert!(slices_due(&store, 100) < 100);
-    clock.advance(Duration::from_millis(100));
-    assert!(slices_due(&store, 100) > 0);
 }
 
 /// Two clones of a handle share a draft and may save it at one moment: each save must be another record,

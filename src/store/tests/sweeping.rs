@@ -1,0 +1,168 @@
+//! The pace of the sweep and what a slice leaves, as only the store's own parts show it.
+
+use super::*;
+
+/// Puts a session in past the operations, which would drive the sweep.
+fn put_in(store: &SessionStore<u64>, bits: u128, deadline: Tick) {
+    let terms = Terms { limit: NEVER, slides: false };
+    let place = store.inner.gate.place(id(bits));
+    let entry = Entry::new(deadline, Record::with_terms(1, terms));
+    store.inner.gate.exclusive(place.shard).insert(&place, entry);
+    store.inner.capacity.reserve().unwrap().keep();
+}
+
+/// How many slices operations run in a row, at most `most`, while the clock stands still.
+fn slices_due(store: &SessionStore<u64>, most: usize) -> usize {
+    let now = store.inner.clock.now();
+    (0..most)
+        .take_while(|_| store.inner.sweep.is_due(now).then(|| store.inner.tend(now)).is_some())
+        .count()
+}
+
+#[test]
+fn sweep_that_has_nothing_to_do_waits_and_not_too_long() {
+    const YEAR: Duration = Duration::from_secs(31_557_600);
+    // However short or long lifetimes are, from slice to slice it is 4 ms to 1 s.
+    for ttl in [Duration::from_nanos(1), MINUTE, YEAR * 100] {
+        let clock = ManualClock::new();
+        let store = SessionStore::<u64>::builder().ttl(ttl).shards(2).clock(clock.clone());
+        let store = store.build().unwrap();
+        assert!(slices_due(&store, 100) < 100, "{ttl:?}");
+        clock.advance(Duration::from_micros(3_999));
+        assert_eq!(slices_due(&store, 100), 0, "{ttl:?}");
+        clock.advance(Duration::from_secs(1));
+        assert!((1..100).contains(&slices_due(&store, 100)), "{ttl:?}");
+        // What was missed in a century is one pass, not more.
+        clock.advance(YEAR * 100);
+        assert!((1..100).contains(&slices_due(&store, 100)), "{ttl:?}");
+    }
+}
+
+#[test]
+fn session_that_ends_at_once_does_not_hurry_the_sweep_for_ever() {
+    let clock = ManualClock::new();
+    let store = SessionStore::<u64>::builder().shards(2).clock(clock.clone()).build().unwrap();
+    assert!(store.set_expiry(store.create().id(), Duration::ZERO));
+    assert!(slices_due(&store, 100) < 100);
+    clock.advance(Duration::from_millis(100));
+    assert_eq!(slices_due(&store, 100), 0);
+}
+
+#[test]
+fn expiry_of_nothing_wakes_no_sweep() {
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    store.create();
+    assert!(!store.set_expiry(&id(7), MINUTE));
+    assert!(!store.inner.sweep.is_needed() && !store.inner.sweep.is_due(NEVER));
+}
+
+/// A table that is made smaller in the middle of a purge moves its entries to where the purge has been.
+#[test]
+fn purge_misses_nothing_when_the_table_shrinks_under_it() {
+    for inserts in 0..40 {
+        let (clock, script) = (ManualClock::new(), Script::default());
+        let inner = Arc::new(Mutex::new(None::<SessionStore<u64>>));
+        let again = Arc::clone(&inner);
+        let store = script.builder().ttl(MINUTE).clock(clock.clone()).sweep_budget(1);
+        let store = store.on_end(move |end| {
+            // The first that expires makes room for another, which looks ahead.
+            if matches!(end.cause, crate::ends::Cause::Expired)
+                && let Some(store) = again.lock().unwrap().take()
+            {
+                store.create_with(0);
+            }
+        });
+        let store = store.build().unwrap();
+        let ids = ids_of(&store, 0, 500 + inserts + 1);
+        script.then(&ids);
+        (0..500).for_each(|n| drop(store.create_with(n)));
+        ids[40..500].iter().for_each(|bits| assert!(store.destroy(&id(*bits))));
+        (0..inserts).for_each(|_| drop(store.create()));
+        clock.advance(MINUTE);
+        *inner.lock().unwrap() = Some(store.clone());
+        store.purge_expired();
+        assert_eq!(store.len(), 1, "{inserts} inserts before");
+    }
+}
+
+#[test]
+fn one_pass_of_slices_leaves_no_bucket_out() {
+    let store = SessionStore::<u64>::builder().shards(2).sweep_budget(1).build().unwrap();
+    (0..500).for_each(|bits| put_in(&store, bits, 2));
+    let now = store.inner.clock.now();
+    (0..store.inner.gate.buckets()).for_each(|_| store.inner.sweep_slice(now));
+    assert_eq!((store.len(), store.stats().expired), (0, 500));
+}
+
+#[test]
+fn buckets_are_counted_as_tables_grow_and_shrink_and_empty_ones_are_freed_by_loads() {
+    let clock = ManualClock::new();
+    let store = SessionStore::<u64>::builder().ttl(MINUTE).shards(2).clock(clock.clone());
+    let store = store.build().unwrap();
+    for _ in 0..2 {
+        (0..1_000).for_each(|n| drop(store.create_with(n)));
+        let in_tables: usize = (0..2).map(|n| store.inner.gate.exclusive(n).buckets()).sum();
+        assert!(in_tables > 1_000);
+        assert_eq!(store.inner.gate.buckets(), in_tables);
+        store.clear();
+        assert_eq!(store.inner.gate.buckets(), 2);
+    }
+    (0..1_000).for_each(|n| drop(store.create_with(n)));
+    clock.advance(MINUTE);
+    for _ in 0..200 {
+        clock.advance(MINUTE);
+        assert!(store.load(&id(1)).is_none());
+    }
+    assert_eq!((store.len(), store.inner.gate.buckets()), (0, 2));
+}
+
+#[test]
+fn shorter_of_two_lifetimes_sets_the_pace_of_the_sweep() {
+    let clock = ManualClock::new();
+    let store = SessionStore::<u64>::builder().ttl(MINUTE * 10_000).idle_timeout(MINUTE / 60);
+    let store = store.shards(2).clock(clock.clone()).build().unwrap();
+    assert!(slices_due(&store, 100) < 100);
+    clock.advance(Duration::from_millis(100));
+    assert!(slices_due(&store, 100) > 0);
+}
+
+/// A store with no lifetimes and a budget of 16, of which one shard has 16 buckets and so many dead.
+fn sixteen_buckets_with(dead: usize) -> SessionStore<u64> {
+    let store = SessionStore::<u64>::builder().shards(2).sweep_budget(16).build().unwrap();
+    for (n, bits) in ids_of(&store, 0, 10).into_iter().enumerate() {
+        put_in(&store, bits, if n < dead { 2 } else { NEVER });
+    }
+    assert_eq!(store.inner.gate.buckets(), 16 + 1);
+    store
+}
+
+#[test]
+fn slice_that_finds_more_than_one_in_sixteen_expired_puts_the_sweep_behind() {
+    for (dead, behind) in [(0, false), (1, false), (2, true)] {
+        let store = sixteen_buckets_with(dead);
+        let now = store.inner.clock.now();
+        store.inner.sweep_slice(now);
+        assert_eq!(
+            (store.len(), store.inner.sweep.is_due(now)),
+            (10 - dead, behind),
+            "{dead} dead"
+        );
+    }
+}
+
+#[test]
+fn sweep_that_is_late_catches_up_on_the_slices_it_missed_and_no_more() {
+    let clock = ManualClock::new();
+    let store = SessionStore::<u64>::builder().shards(2).sweep_budget(1).clock(clock.clone());
+    let store = store.ttl(MINUTE * 60).build().unwrap();
+    ids_of(&store, 0, 400).into_iter().for_each(|bits| put_in(&store, bits, NEVER));
+    // One slice for each bucket, and one for the shards.
+    let pass = store.inner.gate.buckets() as u32 + 1;
+    let period = MINUTE * 60 / 16 / pass;
+    assert!(period > Duration::from_millis(4) && period < Duration::from_secs(1));
+    slices_due(&store, 10_000);
+    for missed in [1, 2, 3, 10, 100] {
+        clock.advance(period * missed as u32);
+        assert_eq!(slices_due(&store, 10_000), missed);
+    }
+}
