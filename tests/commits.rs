@@ -304,6 +304,7 @@ fn update_of_a_session_that_ends_meanwhile_is_none_and_brings_nothing_back() {
     });
     assert_eq!((result, runs), (None, 1));
     assert!(store.is_empty() && !store.contains(&id));
+    assert_eq!((store.stats().missed, store.stats().saved), (1, 0));
 }
 
 #[test]
@@ -314,4 +315,35 @@ fn destroy_is_true_exactly_once() {
     assert!(store.destroy(s.id()));
     assert!(!store.destroy(s.id()) && !store.destroy(&text));
     assert_eq!((store.len(), store.stats().destroyed), (0, 1));
+}
+
+/// Data that takes its time to be copied: a minute.
+#[derive(Default)]
+struct Slow(ManualClock);
+
+impl Clone for Slow {
+    fn clone(&self) -> Self {
+        self.0.advance(Duration::from_secs(60));
+        Self(self.0.clone())
+    }
+}
+
+#[test]
+fn session_that_expires_while_its_data_is_copied_is_not_stored() {
+    type Store = fn(&SessionStore<Slow>, &mut Session<Slow>) -> bool;
+    let stores: [(&str, Store); 3] = [
+        ("save", |store, s| store.save(s)),
+        ("try_save", |store, s| store.try_save(s).is_ok()),
+        ("update", |store, s| store.update(s.id(), |_| ()).is_some()),
+    ];
+    for (name, store_it) in stores {
+        for (minutes, stored) in [(1, false), (2, true)] {
+            let clock = ManualClock::new();
+            let builder = SessionStore::builder().ttl(Duration::from_secs(60 * minutes));
+            let store = builder.clock(clock.clone()).build().unwrap();
+            let mut session = store.create_with(Slow(clock));
+            assert_eq!(store_it(&store, &mut session), stored, "{name}");
+            assert_eq!(store.stats().saved, u64::from(stored), "{name}");
+        }
+    }
 }

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use cloakroom::{Builder, Cause, Expiry, ManualClock, SessionId, SessionStore};
+use cloakroom::{
+    Builder, Cause, CreateError, Expiry, ManualClock, OnFull, SessionId, SessionStore,
+};
 
 const TTL: Duration = Duration::from_secs(100);
 
@@ -202,7 +204,7 @@ fn rotated_session_is_told_under_its_old_id_and_ends_later_under_the_new() {
 
 #[test]
 fn refused_and_failed_operations_end_nothing() {
-    let setup = Setup::new(|b| b.max_sessions(1).on_full(cloakroom::OnFull::Refuse));
+    let setup = Setup::new(|b| b.max_sessions(1).on_full(OnFull::Refuse));
     let id = *setup.store.try_create_with_id("alice", 1).unwrap().id();
     assert!(setup.store.try_create().is_err());
     assert!(setup.store.try_create_with_id("alice", 2).is_err());
@@ -286,4 +288,103 @@ fn ends_of_one_store_are_told_while_anothers_are() {
     (0..3).for_each(|_| assert!(store.destroy(store.create().id())));
     assert_eq!((first.load(Ordering::SeqCst), second.load(Ordering::SeqCst)), (3, 3));
     assert_eq!(store.stats().panics, 0);
+}
+
+/// What a listener does with its store, once.
+type Errand = fn(&SessionStore<u32>) -> bool;
+
+/// A setup whose listener runs an errand at the first end after it was given the store, and what came of it.
+struct Errands {
+    setup: Setup,
+    store: Arc<Mutex<Option<SessionStore<u32>>>>,
+    done: Arc<Mutex<Option<bool>>>,
+}
+
+impl Errands {
+    fn new(errand: Errand, set: impl Fn(Builder<u32>) -> Builder<u32>) -> Self {
+        let store: Arc<Mutex<Option<SessionStore<u32>>>> = Arc::default();
+        let (done, told): (Arc<Mutex<_>>, _) = (Arc::default(), Told::default());
+        let (theirs, result, sink) = (Arc::clone(&store), Arc::clone(&done), Arc::clone(&told));
+        let clock = ManualClock::new();
+        let builder = SessionStore::<u32>::builder().ttl(TTL).clock(clock.clone()).shards(2);
+        let builder = builder.on_end(move |end| {
+            sink.lock().unwrap().push((end.id, *end.data, end.cause));
+            let store = theirs.lock().unwrap().take();
+            if let Some(store) = store {
+                *result.lock().unwrap() = Some(errand(&store));
+            }
+        });
+        let setup = Setup { clock, store: set(builder).build().unwrap(), told };
+        Self { setup, store, done }
+    }
+
+    fn begin(&self) {
+        *self.store.lock().unwrap() = Some(self.setup.store.clone());
+    }
+
+    fn done(&self) -> Option<bool> {
+        *self.done.lock().unwrap()
+    }
+}
+
+#[test]
+fn listener_finds_the_place_of_what_ended_free() {
+    type Take = fn(&Setup, &SessionId);
+    let ways: [(&str, Take); 6] = [
+        ("destroy", |setup, id| assert!(setup.store.destroy(id))),
+        ("retain", |setup, id| assert_eq!(setup.store.retain(|other, _| other != id), 1)),
+        ("clear", |setup, _| setup.store.clear()),
+        ("purge", |setup, _| {
+            setup.clock.advance(TTL);
+            assert_eq!(setup.store.purge_expired(), 1);
+        }),
+        ("sweep", |setup, _| {
+            setup.clock.advance(TTL);
+            assert!(!setup.store.touch("AAAAAAAAAAAAAAAAAAAAAA"));
+        }),
+        ("clear of what has expired", |setup, _| {
+            setup.clock.advance(TTL);
+            setup.store.clear();
+        }),
+    ];
+    for (name, take) in ways {
+        let create: Errand = |store| store.try_create().is_ok();
+        let errands = Errands::new(create, |b| b.max_sessions(1).on_full(OnFull::Refuse));
+        let id = errands.setup.fill(1)[0];
+        errands.begin();
+        take(&errands.setup, &id);
+        assert_eq!(errands.done(), Some(true), "{name}");
+    }
+}
+
+#[test]
+fn listener_of_an_eviction_finds_the_newcomer() {
+    // By the first text that any session of the store has for an id.
+    let errands = Errands::new(|store| store.contains("alice"), |b| b.max_sessions(1));
+    errands.setup.fill(1);
+    errands.begin();
+    errands.setup.store.try_create_with_id("alice", 1).unwrap();
+    assert_eq!(errands.done(), Some(true));
+}
+
+/// A listener takes the id while room is made for it: by the time that shows, another has gone.
+#[test]
+fn session_that_was_evicted_for_an_id_taken_meanwhile_is_told_and_leaves_its_place() {
+    let take_it: Errand = |store| store.try_create_with_id("alice", 7).is_ok();
+    let errands = Errands::new(take_it, |b| b.max_sessions(2));
+    let Setup { clock, store, .. } = &errands.setup;
+    let old = *store.create_with(1).id();
+    clock.advance(Duration::from_secs(1));
+    let short = *store.create_with(2).id();
+    assert!(store.set_expiry(&short, Duration::from_secs(1)));
+    clock.advance(Duration::from_secs(2));
+    errands.begin();
+    let rejected = store.try_create_with_id("alice", 8).unwrap_err();
+    assert_eq!((rejected.error, rejected.value), (CreateError::Taken, 8));
+    assert_eq!(errands.done(), Some(true));
+    let ends = [(short, 2, Cause::Expired), (old, 1, Cause::Evicted)];
+    assert_eq!(errands.setup.take(), ends);
+    assert_eq!((store.len(), store.peek("alice").map(|s| *s)), (1, Some(7)));
+    store.create();
+    assert_eq!((store.len(), store.stats().evicted), (2, 1));
 }

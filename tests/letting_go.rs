@@ -1,13 +1,14 @@
 //! A panic in the `Drop` of a value that the store lets go of reaches nobody.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use cloakroom::SessionStore;
 
 /// Whether bombs go off. The tests take turns, because it is one for all.
 static ARMED: AtomicBool = AtomicBool::new(false);
-static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+static TURN: Mutex<()> = Mutex::new(());
 
 #[derive(Clone)]
 struct Bomb;
@@ -81,4 +82,30 @@ fn update_is_stored_although_what_it_read_panics() {
         assert_eq!(store.stats().panics, 1);
         assert!(store.contains(&id));
     }));
+}
+
+/// The last end of a chain that was too long for one delivery waits for the next, which never comes.
+#[test]
+fn store_is_dropped_without_a_panic_although_an_end_still_waits() {
+    let told = Arc::new(AtomicUsize::new(0));
+    assert!(is_contained(|arm| {
+        let chain = Arc::new(Mutex::new((None::<SessionStore<Bomb>>, Vec::new())));
+        let (next, count) = (Arc::clone(&chain), Arc::clone(&told));
+        let store = SessionStore::builder().shards(2).on_end(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let mut chain = next.lock().unwrap();
+            let (store, id) = (chain.0.clone(), chain.1.pop());
+            drop(chain);
+            store.zip(id).into_iter().for_each(|(store, id)| assert!(store.destroy(&id)));
+        });
+        let store = store.build().unwrap();
+        let ids: Vec<_> = (0..1026).map(|_| *store.create_with(Bomb).id()).collect();
+        *chain.lock().unwrap() = (Some(store.clone()), ids[1..].to_vec());
+        assert!(store.destroy(&ids[0]));
+        assert_eq!((store.len(), told.load(Ordering::SeqCst)), (0, 1025));
+        chain.lock().unwrap().0 = None;
+        arm();
+        drop(store);
+    }));
+    assert_eq!(told.load(Ordering::SeqCst), 1026);
 }

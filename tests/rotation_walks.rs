@@ -2,6 +2,7 @@
 //!
 //! A listener, or another thread at the walk's word, rotates them: each case is reached without a race.
 
+use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -142,4 +143,16 @@ fn walk_whose_closure_walks_and_rotates_comes_to_an_end() {
         assert!(shown < 1_000, "the walk meets what it has rotated");
     });
     assert_eq!(store.len(), 100);
+}
+
+#[test]
+fn walk_inside_a_walk_shows_once_what_was_rotated_before_it_began() {
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    let mut handles: Vec<_> = (0..20).map(|n| store.create_with(n)).collect();
+    store.for_each(|_, _| {
+        handles.iter_mut().for_each(|session| assert!(store.rotate(session)));
+        let mut shown = HashSet::new();
+        store.for_each(|id, _| assert!(shown.insert(*id), "shown twice"));
+        assert_eq!(shown.len(), handles.len());
+    });
 }

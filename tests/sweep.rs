@@ -51,7 +51,7 @@ fn loads_of_one_session_clear_the_shards_that_nobody_visits() {
 #[test]
 fn each_operation_drives_the_sweep() {
     type Operate = fn(&SessionStore<u64>, &mut Session<u64>);
-    let operations: [(&str, Operate); 15] = [
+    let operations: [(&str, Operate); 17] = [
         ("load", |store, s| assert!(store.load(s.id()).is_some())),
         ("a miss", |store, _| assert!(store.load(&unknown()).is_none())),
         ("peek", |store, s| assert!(store.peek(s.id()).is_some())),
@@ -66,6 +66,8 @@ fn each_operation_drives_the_sweep() {
         ("create and destroy", |store, _| assert!(store.destroy(store.create().id()))),
         ("a destroy of nothing", |store, _| assert!(!store.destroy(&unknown()))),
         ("a save of nothing", |store, s| assert!(!store.save(&of_another_store(s)))),
+        ("for_each", |store, _| store.for_each(|_, _| ())),
+        ("retain", |store, _| assert_eq!(store.retain(|_, _| true), 0)),
         ("an expiry of nothing", |store, _| assert!(!store.set_expiry(&unknown(), TTL))),
     ];
     for (name, operate) in operations {
