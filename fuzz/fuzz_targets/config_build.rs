@@ -7,6 +7,12 @@ use arbitrary::Arbitrary;
 use cloakroom::{Clock, IdSource, ManualClock, OnFull, SessionStore};
 use libfuzzer_sys::fuzz_target;
 
+mod counting;
+
+/// Bytes that a shard costs, at the most: 128 for its lock and table, on a line of its own, and the rest for
+/// what the sweep and the gate keep of it.
+const SHARD: usize = 160;
+
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Settings {
     ttl: Option<Lifetime>,
@@ -117,12 +123,23 @@ fn works(store: &SessionStore<u32>, settings: Settings) {
     assert!(store.is_empty());
 }
 
+/// Bytes that settings may cost because they ask for so many shards: no other number costs anything.
+fn for_shards(settings: Settings, built: bool) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let shards = settings.shards.map_or(256.max(8 * cores), Size::number);
+    if built { shards * SHARD } else { 0 }
+}
+
 fuzz_target!(|settings: Settings| {
     let wrong = wrong(settings);
-    match build(settings) {
+    let mark = counting::Mark::now();
+    let built = build(settings);
+    mark.check(size_of::<Settings>(), for_shards(settings, built.is_ok()));
+    match built {
         Ok(store) => {
             assert!(wrong.is_empty(), "{wrong:?} were accepted: {settings:?}");
             works(&store, settings);
+            mark.check(size_of::<Settings>(), for_shards(settings, true));
         }
         Err(error) => {
             assert!(wrong.contains(&error.setting()), "{error}: {settings:?}");

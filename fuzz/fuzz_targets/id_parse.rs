@@ -2,36 +2,10 @@
 //! nothing.
 #![no_main]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use cloakroom::{Expiry, SessionId, SessionStore};
 use libfuzzer_sys::fuzz_target;
 
-/// Counts this thread's allocations.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that is being torn down is not counted.
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+mod counting;
 
 /// The one decoding of base64url without padding, written out bit by bit.
 fn decode(text: &str) -> Option<Vec<bool>> {
@@ -63,12 +37,15 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
+    let mark = counting::Mark::now();
     let store = SessionStore::<u32>::builder().shards(2).build().expect("valid settings");
     let session = store.create();
-    let before = ALLOCATIONS.get();
-    let parsed = SessionId::parse(text);
-    misses(&store, text);
-    assert_eq!(ALLOCATIONS.get(), before, "a miss allocated");
+    let mut parsed = None;
+    let calls = counting::calls(|| {
+        parsed = SessionId::parse(text);
+        misses(&store, text);
+    });
+    assert_eq!(calls, 0, "a miss allocated");
     assert_eq!(parsed.is_some(), decode(text).is_some());
     if let Some(id) = parsed {
         assert_eq!(id.to_token().as_str(), text);
@@ -85,8 +62,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(store.contains(id.to_token().as_ref()));
     misses(&store, &format!("{text}="));
     assert!(store.destroy(text) && !store.destroy(&id));
-    let before = ALLOCATIONS.get();
-    misses(&store, text);
-    assert_eq!(ALLOCATIONS.get(), before, "a miss allocated");
+    assert_eq!(counting::calls(|| misses(&store, text)), 0, "a miss allocated");
     assert_eq!(store.len(), 1);
+    mark.check(bytes.len(), 0);
 });

@@ -5,13 +5,18 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use model::{Config, Op, Run};
 
+mod counting;
 #[path = "../../tests/model/mod.rs"]
 mod model;
+
+/// Bytes that a session costs, at the most, the store's share and the reference's together.
+const SESSION: usize = 512;
 
 /// Operations in one run, at the most.
 const OPERATIONS: usize = 200;
 
 fn run(bytes: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+    let (mark, size) = (counting::Mark::now(), bytes.len());
     let config = Config::arbitrary(bytes)?;
     let mut run = Run::new(config);
     let mut done = Vec::new();
@@ -25,6 +30,8 @@ fn run(bytes: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     if let Err(difference) = run.validate() {
         panic!("{difference}\nin the end, after {done:?}\nwith {config:?}");
     }
+    // Two bytes can ask for 255 sessions, so that these are counted for what they are.
+    mark.check(size, run.store().stats().created as usize * SESSION);
     Ok(())
 }
 
