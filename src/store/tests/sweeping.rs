@@ -166,3 +166,17 @@ fn sweep_that_is_late_catches_up_on_the_slices_it_missed_and_no_more() {
         assert_eq!(slices_due(&store, 10_000), missed);
     }
 }
+
+#[test]
+fn inserts_pass_over_their_shard_while_a_seventh_of_what_it_holds_is_created() {
+    let script = Script::default();
+    let builder = script.builder().ttl(MINUTE * 10_000).clock(ManualClock::new());
+    let store = builder.build().unwrap();
+    // The clock stands still: no slice is due.
+    assert!(slices_due(&store, 100) < 100);
+    let ids = ids_of(&store, 0, 300 + 43);
+    ids[..300].iter().for_each(|bits| put_in(&store, *bits, 2));
+    script.then(&ids[300..]);
+    (0..43).for_each(|n| drop(store.create_with(n)));
+    assert_eq!((store.len(), store.stats().expired), (43, 300));
+}
