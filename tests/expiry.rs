@@ -187,6 +187,22 @@ fn earlier_of_ttl_and_idle_timeout_counts() {
 }
 
 #[test]
+fn no_kind_of_activity_moves_a_session_beyond_its_absolute_limit() {
+    let Setup { clock, store } = setup(Some(TTL), Some(IDLE));
+    let mut s = store.create_with(1);
+    for _ in 0..4 {
+        clock.advance(secs(20));
+        *s += 1;
+        assert!(store.save(&s) && store.try_save(&mut s).is_ok());
+        assert!(store.update(s.id(), |n| *n += 1).is_some() && store.rotate(&mut s));
+        s = store.load(s.id()).unwrap();
+    }
+    assert_eq!(store.expires_in(s.id()), Some(TTL - secs(80)));
+    clock.advance(TTL - secs(80));
+    assert_dead(&store, s.id());
+}
+
+#[test]
 fn touch_never_shortens_a_deadline() {
     let Setup { clock, store } = setup(None, Some(IDLE));
     let mut s = store.create_with(1);
