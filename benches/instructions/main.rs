@@ -61,8 +61,7 @@ const OPERATIONS: [(&str, Run); 16] = [
         });
     }),
     ("update", |times| {
-        Filled::new(ttl())
-            .each(times, |store, id| drop(found(store.update(id, |data| data[1] += 1))));
+        Filled::new(ttl()).each(times, |store, id| found(store.update(id, |data| data[1] += 1)));
     }),
     ("touch", |times| Filled::new(idle()).each(times, |store, id| assert!(store.touch(id)))),
     ("contains", |times| Filled::new(ttl()).each(times, |store, id| assert!(store.contains(id)))),

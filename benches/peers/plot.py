@@ -38,22 +38,22 @@ def bars(axes, figures, title, label, write):
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def seconds(figure):
-    return f"{figure * 1e3:.1f} ms" if figure < 1 else f"{figure:.1f} s"
+def time(nanos):
+    return f"{nanos / 1e6:.1f} ms" if nanos < 1e9 else f"{nanos / 1e9:.1f} s"
 
 
 def main():
     rates, storm, out = sys.argv[1:]
     loads = medians(rates, RATES, "load, throughput")
     loads = dict(sorted(loads.items(), key=lambda item: -item[1]))
-    worst = medians(storm, "storm", "worst load")
+    worst = medians(storm, "expiry storm", "storm max")
     worst = dict(sorted(worst.items(), key=lambda item: item[1]))
     plt.rcParams.update({"svg.hashsalt": "cloakroom", "svg.fonttype": "none", "font.family": "sans-serif"})
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), width_ratios=(3, 2))
     bars(left, loads, f"Loads, {RATES}", "loads per second, log scale: longer is better", lambda f: f"{f / 1e6:.2g} M")
     left.set_xscale("log")
     left.set_xlim(right=max(loads.values()) * 3)
-    bars(right, worst, "Longest load while a million sessions expire", "log scale: shorter is better", seconds)
+    bars(right, worst, "Longest load while a million sessions expire", "nanoseconds, log scale: shorter is better", time)
     right.set_xscale("log")
     right.set_xlim(right=max(worst.values()) * 12)
     figure.tight_layout()
