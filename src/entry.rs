@@ -5,6 +5,9 @@
 //! changes only by read-modify-write, so whoever ends a session ends it against every touch that
 //! races. Knows nothing of locks, tables or clocks.
 
+#[cfg(any(test, feature = "tower-sessions", feature = "actix-session", feature = "async-session"))]
+mod dated;
+
 use triomphe::Arc;
 
 use crate::clock::{NEVER, Tick, after};

@@ -168,7 +168,11 @@ impl Sweep {
     /// pace with it from now on.
     pub(crate) fn hasten(&self, lifetime: u64) {
         let lifetime = lifetime.max(SHORTEST_HASTE);
-        // Relaxed, both: hints, and each word stands alone.
+        // Relaxed, all: hints, and each word stands alone. Read first, because it is nearly always
+        // so already, and the line is every thread's.
+        if self.shortest.load(Ordering::Relaxed) <= lifetime {
+            return;
+        }
         if self.shortest.fetch_min(lifetime, Ordering::Relaxed) > lifetime {
             self.due.fetch_min(AT_ONCE, Ordering::Relaxed);
         }

@@ -5,7 +5,7 @@
 
 use triomphe::Arc;
 
-use super::{Inner, SessionStore, take_dead};
+use super::{Expiry, Inner, SessionStore, take_dead};
 use crate::capacity::Slot;
 use crate::clock::Tick;
 use crate::ends::Ended;
@@ -43,7 +43,7 @@ impl<T> SessionStore<T> {
     ///
     /// If the operating system has no randomness for the id.
     pub fn create_with(&self, data: T) -> Session<T> {
-        match self.inner.create(data) {
+        match self.inner.create(data, Expiry::Policy) {
             Ok(session) => session,
             Err(Rejected { value, error }) => self.inner.unstored(value, error),
         }
@@ -101,7 +101,7 @@ impl<T> SessionStore<T> {
     ///
     /// As for [`try_create`](Self::try_create).
     pub fn try_create_with(&self, data: T) -> Result<Session<T>, Rejected<T>> {
-        self.inner.create(data)
+        self.inner.create(data, Expiry::Policy)
     }
 
     /// Creates a session with the given data under a caller's id, and stores it, or returns the data
@@ -116,17 +116,21 @@ impl<T> SessionStore<T> {
         id: impl AsSessionId,
         data: T,
     ) -> Result<Session<T>, Rejected<T>> {
-        let named = id.named();
-        if matches!(named, Named::Foreign(_)) {
-            // Release: pairs with the Acquire in `Inner::resolve`; set before the session is there.
-            self.inner.foreign_ids.store(true, Ordering::Release);
-        }
-        self.inner.create_as(named.id(), data)
+        self.inner.create_as(self.inner.adopt(id.named()), data, Expiry::Policy)
     }
 }
 
 impl<T> Inner<T> {
-    fn create(&self, data: T) -> Result<Session<T>, Rejected<T>> {
+    /// Returns the id that a session is to have under a caller's name.
+    pub(super) fn adopt(&self, named: Named<'_>) -> SessionId {
+        if matches!(named, Named::Foreign(_)) {
+            // Release: pairs with the Acquire in `Inner::resolve`; set before the session is there.
+            self.foreign_ids.store(true, Ordering::Release);
+        }
+        named.id()
+    }
+
+    pub(super) fn create(&self, data: T, expiry: Expiry) -> Result<Session<T>, Rejected<T>> {
         let mut value = data;
         loop {
             let id = match self.mint.draw() {
@@ -135,7 +139,7 @@ impl<T> Inner<T> {
                     return Err(Rejected { value, error: error.into() });
                 }
             };
-            match self.create_as(id, value) {
+            match self.create_as(id, value, expiry) {
                 // A taken id is redrawn.
                 Err(Rejected { value: back, error: CreateError::Taken }) => value = back,
                 created => return created,
@@ -143,7 +147,12 @@ impl<T> Inner<T> {
         }
     }
 
-    fn create_as(&self, id: SessionId, data: T) -> Result<Session<T>, Rejected<T>> {
+    pub(super) fn create_as(
+        &self,
+        id: SessionId,
+        data: T,
+        expiry: Expiry,
+    ) -> Result<Session<T>, Rejected<T>> {
         let now = self.clock.now();
         let mut ended = Vec::new();
         let slot = self.capacity.reserve();
@@ -155,7 +164,7 @@ impl<T> Inner<T> {
         let slot = slot.or_else(|| self.capacity.make_room(&self.gate, id, now, &mut ended));
         let slot = slot.or_else(|| self.sweep_for_room(now, || self.sweep.is_needed()));
         let created = match slot {
-            Some(slot) => self.insert(id, data, slot, now, &mut ended),
+            Some(slot) => self.insert(id, self.begin(data, expiry, now), slot, now, &mut ended),
             None => {
                 self.stats.count(Event::Refused);
                 let error = CreateError::AtCapacity { max_sessions: self.capacity.max() };
@@ -172,18 +181,21 @@ impl<T> Inner<T> {
         live.unwrap_or(false)
     }
 
+    fn begin(&self, data: T, expiry: Expiry, now: Tick) -> Entry<T> {
+        let (deadline, terms) = self.start(expiry, now);
+        Entry::new(deadline, Record::with_terms(data, terms))
+    }
+
     /// Stores a new session unless its id is taken, and looks a few buckets ahead for the dead.
     fn insert(
         &self,
         id: SessionId,
-        data: T,
+        entry: Entry<T>,
         slot: Slot<'_>,
         now: Tick,
         ended: &mut Vec<Ended<T>>,
     ) -> Result<Session<T>, Rejected<T>> {
-        let (deadline, terms) = self.policy.start(now);
-        let record = Record::with_terms(data, terms);
-        let entry = Entry::new(deadline, Arc::clone(&record));
+        let record = Arc::clone(entry.record());
         let place = self.gate.place(id);
         let mut shard = self.gate.exclusive(place.shard);
         if shard.find(&place).is_some_and(|entry| entry.is_live(now)) {

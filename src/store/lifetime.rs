@@ -182,6 +182,14 @@ impl<T> SessionStore<T> {
     }
 }
 
+/// Returns when a session ends by `expiry`, at its limit at the latest.
+pub(super) fn within(expiry: Expiry, now: Tick, limit: Tick) -> Tick {
+    match expiry {
+        Expiry::After(lifetime) => after(now, ticks(lifetime)).min(limit),
+        Expiry::Never | Expiry::Policy => limit,
+    }
+}
+
 enum Rotated {
     Yes,
     /// The new id is in the table already.
@@ -190,6 +198,16 @@ enum Rotated {
 }
 
 impl<T> Inner<T> {
+    /// Returns the first deadline and the terms of a session that begins now: those of the store's
+    /// settings, or an end of its own that no activity moves, within the store's absolute lifetime.
+    pub(super) fn start(&self, expiry: Expiry, now: Tick) -> (Tick, Terms) {
+        let (deadline, terms) = self.policy.start(now);
+        match expiry {
+            Expiry::Policy => (deadline, terms),
+            own => (within(own, now, terms.limit), Terms { slides: false, ..terms }),
+        }
+    }
+
     fn terms_of(&self, expiry: Expiry, now: Tick) -> (Tick, Terms) {
         let limit = match expiry {
             Expiry::After(lifetime) => after(now, ticks(lifetime)),

@@ -78,7 +78,7 @@ impl<T> SessionStore<T> {
                 if keep(&id, &record.value) {
                     break Met::Yes;
                 }
-                match self.inner.remove_version(id, &record) {
+                match self.inner.remove_version(id, &record, Cause::Destroyed) {
                     Removal::Done => {
                         removed += 1;
                         break Met::Yes;
@@ -182,7 +182,7 @@ impl<T> SessionStore<T> {
     }
 }
 
-enum Removal<T> {
+pub(super) enum Removal<T> {
     Done,
     Gone,
     /// The session was saved; this is what it holds now.
@@ -242,7 +242,12 @@ impl<T> Inner<T> {
     }
 
     /// Removes a session if it still holds this record.
-    fn remove_version(&self, id: SessionId, record: &Arc<Record<T>>) -> Removal<T> {
+    pub(super) fn remove_version(
+        &self,
+        id: SessionId,
+        record: &Arc<Record<T>>,
+        cause: Cause,
+    ) -> Removal<T> {
         let now = self.clock.now();
         let place = self.gate.place(id);
         let mut shard = self.gate.exclusive(place.shard);
@@ -257,7 +262,7 @@ impl<T> Inner<T> {
         let Some(entry) = shard.remove(&place) else { return Removal::Gone };
         drop(shard);
         self.capacity.release(1);
-        self.ends.deliver(&self.stats, [Ended::new(id, entry, Cause::Destroyed)]);
+        self.ends.deliver(&self.stats, [Ended::new(id, entry, cause)]);
         Removal::Done
     }
 

@@ -1,0 +1,143 @@
+//! Owns what the adapters need beyond the public operations: sessions whose end their framework says
+//! with each commit, as so many seconds or as a date of the wall clock.
+//!
+//! Such an end takes the place of the store's idle timeout, and stays within the store's absolute
+//! lifetime. No commit creates, and what has ended stays ended, as everywhere.
+#![cfg_attr(
+    not(all(feature = "tower-sessions", feature = "actix-session", feature = "async-session")),
+    allow(dead_code, reason = "each adapter uses a part of it")
+)]
+
+use std::time::Duration;
+
+use triomphe::Arc;
+
+use super::lifetime::within;
+use super::walk::Removal;
+use super::{Expiry, Inner, SessionStore};
+use crate::clock::{after, ticks};
+use crate::ends::Cause;
+use crate::entry::{Entry, Record};
+use crate::error::Rejected;
+use crate::id::AsSessionId;
+use crate::session::Session;
+use crate::stats::Event;
+
+/// A session that has less than this to live, in nanoseconds, is compared with the wall clock: 50 ms,
+/// two ticks of the coarsest clock and some more. A deadline is counted from the last tick, and may be
+/// that much off a date.
+const NEAR: u64 = 50_000_000;
+
+impl<T> SessionStore<T> {
+    /// Creates a session with an end of its own, under a new id.
+    pub(crate) fn create_dated(&self, data: T, expiry: Expiry) -> Result<Session<T>, Rejected<T>> {
+        let created = self.inner.create(data, expiry);
+        self.inner.keep_pace(expiry);
+        created
+    }
+
+    /// Creates a session with an end of its own, under a caller's id unless that is taken.
+    pub(crate) fn create_dated_as(
+        &self,
+        id: impl AsSessionId,
+        data: T,
+        expiry: Expiry,
+    ) -> Result<Session<T>, Rejected<T>> {
+        let created = self.inner.create_as(self.inner.adopt(id.named()), data, expiry);
+        self.inner.keep_pace(expiry);
+        created
+    }
+
+    /// Loads a session, like [`load`](Self::load). If its end is near, `is_over` is asked, which knows
+    /// the date that it was to end at; what is over is ended.
+    pub(crate) fn load_dated(
+        &self,
+        id: impl AsSessionId,
+        is_over: impl FnOnce(&T) -> bool,
+    ) -> Option<Session<T>> {
+        let inner = &*self.inner;
+        let Some(id) = inner.resolve(id.named()) else {
+            inner.stats.count(Event::Missed);
+            return None;
+        };
+        let now = inner.clock.now();
+        let show = |entry: &Entry<T>| {
+            let live = entry.touch(now, inner.policy.idle);
+            live.then(|| (Arc::clone(entry.record()), entry.deadline()))
+        };
+        let found = inner.gate.read(&inner.gate.place(id), show).flatten();
+        let found = found.and_then(|(record, deadline)| {
+            if deadline.saturating_sub(now) > NEAR || !is_over(&record.value) {
+                return Some(record);
+            }
+            // Where somebody saved it meanwhile, that save goes on, and this request was too early.
+            if let Removal::Changed(record) = inner.remove_version(id, &record, Cause::Expired) {
+                inner.ends.discard(&inner.stats, record);
+            }
+            inner.ends.discard(&inner.stats, record);
+            None
+        });
+        inner.stats.count(if found.is_some() { Event::Loaded } else { Event::Missed });
+        inner.tend(now);
+        found.map(|record| Session::new(id, record))
+    }
+
+    /// Puts other data in the place of a live session's, and ends it when `expiry` says, as one step.
+    /// Returns `false`, and changes nothing, if there is no live one of this id.
+    pub(crate) fn replace(&self, id: impl AsSessionId, data: T, expiry: Expiry) -> bool {
+        let inner = &*self.inner;
+        let record = Record::fresh(data);
+        let Some(id) = inner.resolve(id.named()) else {
+            return inner.refuse(record);
+        };
+        let now = inner.clock.now();
+        let place = inner.gate.place(id);
+        let mut shard = inner.gate.exclusive(place.shard);
+        let replaced = match shard.find(&place) {
+            Some(entry) if entry.is_live(now) => {
+                Ok(entry.replace(record, |limit| within(expiry, now, limit)))
+            }
+            _ => Err(record),
+        };
+        drop(shard);
+        inner.tend(now);
+        let old = match replaced {
+            Ok(old) => old,
+            Err(record) => return inner.refuse(record),
+        };
+        inner.stats.count(Event::Saved);
+        inner.ends.discard(&inner.stats, old);
+        inner.keep_pace(expiry);
+        true
+    }
+
+    /// Lets a live session live this long from now, if that is longer than it would. Returns `false`
+    /// if there is no live one of this id.
+    pub(crate) fn prolong(&self, id: impl AsSessionId, lifetime: Duration) -> bool {
+        let lifetime = ticks(lifetime);
+        let prolong =
+            |entry: &Entry<T>, now| entry.prolong(now, after(now, lifetime)).then_some(());
+        self.inner.ask(id.named(), prolong).is_some()
+    }
+}
+
+impl<T> Inner<T> {
+    /// Counts and drops what was to take the place of a session that is not there.
+    fn refuse(&self, record: Arc<Record<T>>) -> bool {
+        self.stats.count(Event::SavedGone);
+        self.ends.discard(&self.stats, record);
+        false
+    }
+
+    /// Lets the sweep know how long such sessions live, by powers of two: what is left until a fixed
+    /// date grows shorter with every commit.
+    fn keep_pace(&self, expiry: Expiry) {
+        if let Expiry::After(lifetime) = expiry {
+            let power = ticks(lifetime).checked_ilog2();
+            self.sweep.hasten(power.map_or(0, |power| 1 << power));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
