@@ -42,6 +42,14 @@ pub(crate) fn after(now: Tick, lifetime: u64) -> Tick {
     now.saturating_add(lifetime).min(LAST)
 }
 
+/// Returns the date and time by the wall clock: the exact one, because a coarse one is behind, and what is
+/// left until a date would be too much.
+#[cfg(any(feature = "tower-sessions", feature = "async-session"))]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub(crate) fn wall() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
 /// Where a store takes the time from: the system's clock, or a [`ManualClock`] in tests.
 ///
 /// # Examples

@@ -100,6 +100,11 @@ impl SessionId {
         u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
     }
 
+    #[cfg(feature = "tower-sessions")]
+    pub(crate) fn bits(self) -> u128 {
+        self.0
+    }
+
     /// Returns bits of the id for choosing at random: only as random as the id is.
     pub(crate) fn low_bits(&self) -> usize {
         self.0 as usize

@@ -59,6 +59,10 @@
 //! | `axum` | no | `adapters::axum`: a layer and an extractor for typed sessions, for axum and any tower service |
 //! | `metrics` | no | `StoreMetrics`: what a store holds and has done, as gauges and counters of the `metrics` facade |
 //! | `tracing` | no | an event for each session that ends |
+//! | `tower-sessions` | no | `adapters::tower_sessions::Store`, for tower-sessions 0.15 |
+//! | `actix-session` | no | `adapters::actix_session::Store`, for actix-session 0.11 |
+//! | `async-session` | no | `adapters::async_session::Store`, for async-session 3.0 |
+//! | `conformance` | no | the checks that all adapters pass, for whoever writes another |
 //!
 //! The events of `tracing` have the level debug, the target `cloakroom`, and two fields: `session`, the
 //! id's [fingerprint](SessionId::fingerprint), and `cause`, a [`Cause`]. None is emitted under a lock, and
@@ -68,12 +72,19 @@
 //!
 //! 1.85. A change of it is a minor release.
 
-#[cfg(feature = "axum")]
+#[cfg(any(
+    feature = "axum",
+    feature = "tower-sessions",
+    feature = "actix-session",
+    feature = "async-session"
+))]
 pub mod adapters;
 mod attributes;
 mod builder;
 mod capacity;
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "cookie")]
 mod cookie;
 mod ends;

@@ -1,0 +1,182 @@
+//! A store for [async-session](https://docs.rs/async-session) 3.0, for tide and the middlewares of others.
+//!
+//! ```
+//! use cloakroom::SessionStore;
+//! use cloakroom::adapters::async_session::Store;
+//! use std::time::Duration;
+//!
+//! let sessions = SessionStore::builder()
+//!     .ttl(Duration::from_secs(12 * 60 * 60))   // the absolute lifetime
+//!     .max_sessions(1_000_000)
+//!     .build()?;
+//! let store = Store::from(sessions);
+//! // app.with(tide::sessions::SessionMiddleware::new(store.clone(), secret));
+//!
+//! // Elsewhere in the process: log a user out everywhere. Values are JSON.
+//! store.sessions().retain(|_, state| state.data.get("user").is_none_or(|user| user != "\"ada\""));
+//! # Ok::<(), cloakroom::BuildError>(())
+//! ```
+//!
+//! # What it does where other stores differ
+//!
+//! * Sessions are kept under their own id, which is a digest of the cookie. The cookie's value is never
+//!   kept, so that nobody who sees the memory can use it.
+//! * `store_session` creates only what has a cookie's value to hand out, that is a new or regenerated
+//!   session, and never under an id that is taken: that session is regenerated once more. Any other
+//!   session is updated. One that has ended is not: that changes nothing, is counted in
+//!   [`StoreStats::saves_refused`](crate::StoreStats::saves_refused), and returns `Ok(None)`.
+//! * A loaded session is a copy. With `MemoryStore` it shares its data with the stored one and with all
+//!   others loaded: there, changes show to other requests before they are stored, and what is written
+//!   after `regenerate` shows under the old id.
+//! * A malformed cookie is `Ok(None)`, like an unknown one, and no error.
+//! * A session without an expiry lives until the [`ttl`](crate::Builder::ttl) of the store inside, or
+//!   for ever if it has none. Expired sessions are swept as the store is used.
+//!
+//! `regenerate` does not tell a store which session it replaces: end that one yourself, with
+//! `destroy_session` on a clone from before.
+//!
+//! # What it costs
+//!
+//! A load digests the cookie twice, for async-session's id and for the table's 16 bytes, and copies the
+//! session: a table, each key and value in it, and what async-session shares between clones. A store
+//! copies them too, because what it is given shares its data with its clones. The [`SessionStore`] itself,
+//! with a type of your own, does none of that: there, a load allocates nothing.
+
+mod parts;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use async_session::chrono::{DateTime, Utc};
+use async_session::{Result, Session, async_trait};
+
+use crate::clock;
+use crate::error::{CreateError, Rejected};
+use crate::store::{Expiry, SessionStore};
+
+/// What a store keeps of a session.
+///
+/// `Debug` shows how many values there are, and nothing of them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// JSON text for each key.
+    pub data: HashMap<String, String>,
+    /// When the session ends; `None` leaves that to the store.
+    pub expiry: Option<DateTime<Utc>>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("len", &self.data.len())
+            .field("expiry", &self.expiry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [`SessionStore`] of async-session's states, as async-session wants it. Clones share the sessions.
+///
+/// See the [module](self) for what it does and costs.
+///
+/// # Examples
+///
+/// ```
+/// use async_session::{Session, SessionStore as _};
+/// use cloakroom::adapters::async_session::Store;
+///
+/// # cloakroom::conformance::block_on(async {
+/// let store = Store::default();
+/// let mut session = Session::new();
+/// session.insert("user", "ada")?;
+/// let cookie = store.store_session(session).await?.ok_or_else(|| async_session::Error::msg("not new"))?;
+/// let loaded = store.load_session(cookie).await?;
+/// assert_eq!(loaded.and_then(|session| session.get("user")), Some("ada".to_owned()));
+/// # async_session::Result::Ok(())
+/// # })?;
+/// # async_session::Result::Ok(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    sessions: SessionStore<State>,
+}
+
+impl Store {
+    /// Returns the sessions: to list, revoke, count and purge them.
+    ///
+    /// `sessions().destroy(session.id())` finds an async-session's session by its id.
+    #[must_use]
+    pub fn sessions(&self) -> &SessionStore<State> {
+        &self.sessions
+    }
+
+    /// Stores a session under its id, or under a new one where that is taken. Returns its cookie's value.
+    fn create(&self, mut session: Session, mut cookie: String, mut state: State) -> Result<String> {
+        loop {
+            let expiry = until(state.expiry);
+            match self.sessions.create_dated_as(session.id(), state, expiry) {
+                Ok(_) => return Ok(cookie),
+                Err(Rejected { value, error: CreateError::Taken }) => {
+                    state = value;
+                    session.regenerate();
+                    let kept = session.clone();
+                    cookie = std::mem::replace(&mut session, kept)
+                        .into_cookie_value()
+                        .unwrap_or_default();
+                }
+                Err(rejected) => return Err(rejected.error.into()),
+            }
+        }
+    }
+}
+
+impl From<SessionStore<State>> for Store {
+    fn from(sessions: SessionStore<State>) -> Self {
+        Self { sessions }
+    }
+}
+
+fn now() -> DateTime<Utc> {
+    clock::wall().into()
+}
+
+/// Returns how long it is until a date: nothing, if that is past.
+fn until(expiry: Option<DateTime<Utc>>) -> Expiry {
+    let left = |date: DateTime<Utc>| date.signed_duration_since(now()).to_std().unwrap_or_default();
+    expiry.map_or(Expiry::Never, |date| Expiry::After(left(date)))
+}
+
+#[async_trait]
+impl async_session::SessionStore for Store {
+    async fn load_session(&self, cookie_value: String) -> Result<Option<Session>> {
+        let Ok(id) = Session::id_from_cookie_value(&cookie_value) else {
+            return Ok(None);
+        };
+        let is_over = |state: &State| state.expiry.is_some_and(|date| date <= now());
+        let found = self.sessions.load_dated(&id, is_over);
+        found.map(|state| parts::assemble(id, &state)).transpose()
+    }
+
+    async fn store_session(&self, session: Session) -> Result<Option<String>> {
+        let state = State { data: parts::data(&session)?, expiry: session.expiry().copied() };
+        // The cookie's value can only be had for the session.
+        let kept = session.clone();
+        kept.reset_data_changed();
+        if let Some(cookie) = session.into_cookie_value() {
+            return self.create(kept, cookie, state).map(Some);
+        }
+        let expiry = until(state.expiry);
+        // Refused and counted where there is nothing to update: see the module.
+        self.sessions.replace(kept.id(), state, expiry);
+        Ok(None)
+    }
+
+    async fn destroy_session(&self, session: Session) -> Result {
+        self.sessions.destroy(session.id());
+        Ok(())
+    }
+
+    async fn clear_store(&self) -> Result {
+        self.sessions.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! Owns the checks in which two threads meet on one session, again and again.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use super::{Check, LONG, Lifetime, Subject, Trial, Verdict, ensure, list, needs};
+
+pub(super) fn all<S: Subject>() -> Vec<Check<S>> {
+    let mut all = list![false;
+        racing_creates_under_one_key_get_different_keys,
+        save_racing_a_destroy_brings_nothing_back,
+        save_racing_a_rotation_leaves_one_good_key,
+        save_racing_a_clearing_brings_nothing_back,
+        touch_racing_a_destroy_brings_nothing_back,
+        load_racing_a_save_finds_the_old_or_the_new,
+    ];
+    all.extend(list![true;
+        save_racing_the_sweep_is_kept_or_refused,
+        loads_during_a_sweep_find_every_live_session,
+    ]);
+    all
+}
+
+/// The steps by which one of two actors is held back differ from round to round, and in the last of each
+/// such number of rounds it waits until the other has finished: each comes first in some.
+const SKEWS: usize = 8;
+
+/// Pauses of the processor in one step: a microsecond or so.
+const PAUSES: usize = 32;
+
+/// Loads in a row, so that one of them falls into the middle of a save.
+const LOOKS: usize = 20;
+
+/// Raises a flag when dropped, also by a panic.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Waits awake, because waking takes longer than what is to overlap.
+fn wait_until(holds: impl Fn() -> bool) {
+    let mut spins = 0_u32;
+    while !holds() {
+        spins += 1;
+        if spins % 64 == 0 { thread::yield_now() } else { std::hint::spin_loop() }
+    }
+}
+
+/// Runs two actors at once, one of them on this thread.
+fn race<A: Send, B>(round: usize, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B) -> (A, B) {
+    let missing = AtomicUsize::new(2);
+    let done = [const { AtomicBool::new(false) }; 2];
+    let begin = |me: usize| {
+        missing.fetch_sub(1, Ordering::SeqCst);
+        wait_until(|| missing.load(Ordering::SeqCst) == 0);
+        match round / 2 % SKEWS {
+            _ if round % 2 != me => {}
+            step if step == SKEWS - 1 => wait_until(|| done[1 - me].load(Ordering::SeqCst)),
+            step => (0..step * PAUSES).for_each(|_| std::hint::spin_loop()),
+        }
+        Done(&done[me])
+    };
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let _done = begin(0);
+            a()
+        });
+        let b = {
+            let _done = begin(1);
+            b()
+        };
+        let a = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (a, b)
+    })
+}
+
+fn racing_creates_under_one_key_get_different_keys<S: Subject>(trial: &Trial<S>) -> Verdict {
+    for round in 0..trial.rounds {
+        let wanted = trial.store.planted_key();
+        let create = |value| trial.store.create_under(&wanted, value);
+        let (one, two) = race(round, || create(1), || create(2));
+        let (one, two) = (needs(one)?, needs(two)?);
+        ensure(one != two, "two sessions got the same key")?;
+        let found = (trial.value(&one), trial.value(&two));
+        ensure(found == (Some(1), Some(2)), "a new session was overwritten by another")?;
+    }
+    Ok(())
+}
+
+fn save_racing_a_destroy_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdict {
+    for round in 0..trial.rounds {
+        let key = trial.create(1);
+        let handle = trial.load(&key)?;
+        race(round, || trial.save(handle, 2), || trial.store.destroy(&key));
+        trial.is_gone(&key, "a save brought a destroyed session back")?;
+    }
+    Ok(())
+}
+
+fn save_racing_a_rotation_leaves_one_good_key<S: Subject>(trial: &Trial<S>) -> Verdict {
+    for round in 0..trial.rounds {
+        let old = trial.create(1);
+        let (late, handle) = (trial.load(&old)?, trial.load(&old)?);
+        let ((), new) = race(round, || trial.save(late, 2), || trial.store.rotate(handle));
+        trial.is_gone(&old, "a save made the old key good again")?;
+        ensure(trial.value(&new).is_some(), "the rotated session was lost")?;
+    }
+    Ok(())
+}
+
+fn save_racing_a_clearing_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdict {
+    for round in 0..trial.rounds {
+        let key = trial.create(1);
+        let handle = trial.load(&key)?;
+        let ((), cleared) = race(round, || trial.save(handle, 2), || trial.store.clear());
+        needs(cleared)?;
+        trial.is_gone(&key, "a save brought a session back into a cleared store")?;
+    }
+    Ok(())
+}
+
+fn touch_racing_a_destroy_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdict {
+    for round in 0..trial.rounds {
+        let key = trial.create(1);
+        let (touched, ()) =
+            race(round, || trial.store.touch(&key, LONG), || trial.store.destroy(&key));
+        needs(touched)?;
+        trial.is_gone(&key, "a touch brought a destroyed session back")?;
+    }
+    Ok(())
+}
+
+fn load_racing_a_save_finds_the_old_or_the_new<S: Subject>(trial: &Trial<S>) -> Verdict {
+    let key = trial.create(0);
+    for round in 0..trial.rounds {
+        let value = round as u64 + 1;
+        let handle = trial.load(&key)?;
+        let look = || (0..LOOKS).map(|_| trial.value(&key)).collect::<Vec<_>>();
+        let (found, ()) = race(round, look, || trial.save(handle, value));
+        let expected = |found: &Option<u64>| *found == Some(value - 1) || *found == Some(value);
+        let all = found.iter().all(expected) && found.is_sorted();
+        ensure(all, "a load during a save found neither what was nor what is")?;
+    }
+    Ok(())
+}
+
+fn save_racing_the_sweep_is_kept_or_refused<S: Subject>(trial: &Trial<S>) -> Verdict {
+    for round in 0..trial.rounds {
+        let key = trial.store.create(1, Lifetime::For(LONG / 2));
+        let handle = trial.load(&key)?;
+        let before = trial.clock.elapsed();
+        let (swept, in_time) = race(
+            round,
+            || {
+                trial.clock.advance(LONG / 2);
+                trial.store.sweep()
+            },
+            || {
+                trial.save(handle, 2);
+                trial.clock.elapsed() == before
+            },
+        );
+        needs(swept)?;
+        let found = trial.value(&key);
+        ensure(!in_time || found == Some(2), "a session that was saved in time was swept")?;
+        ensure(found.is_none() || found == Some(2), "a session lives with its data of before")?;
+        needs(trial.store.sweep())?;
+        ensure(found == trial.value(&key), "a session was there and then swept, or came back")?;
+    }
+    Ok(())
+}
+
+fn loads_during_a_sweep_find_every_live_session<S: Subject>(trial: &Trial<S>) -> Verdict {
+    for round in 0..trial.rounds.div_ceil(20) {
+        (0..100).for_each(|value| drop(trial.store.create(value, Lifetime::For(LONG / 2))));
+        let live: Vec<_> = (0..100).map(|value| trial.create(value)).collect();
+        trial.clock.advance(LONG / 2);
+        let find_all = || live.iter().all(|key| trial.value(key).is_some());
+        let (swept, found) = race(round, || trial.store.sweep(), find_all);
+        needs(swept)?;
+        ensure(found, "a live session was not found while the store was swept")?;
+    }
+    Ok(())
+}
