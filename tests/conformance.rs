@@ -1,0 +1,225 @@
+//! The conformance suite: on the core and on the adapters, which pass; on the frameworks' own memory
+//! stores and on a store with flaws, which must not, because a suite that everything passes proves
+//! nothing.
+
+#[path = "conformance/flawed.rs"]
+mod flawed;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use cloakroom::adapters::{actix_session, async_session, tower_sessions};
+use cloakroom::conformance::{Lifetime, Report, Subject, Suite};
+use cloakroom::{Builder, ManualClock, Session, SessionId, SessionStore};
+use flawed::{FLAWS, Flawed};
+
+fn builder<T>(clock: &ManualClock) -> Builder<T> {
+    SessionStore::builder().clock(clock.clone())
+}
+
+#[track_caller]
+fn assert_passes_all_but(report: &Report, skipped: &[&str]) {
+    report.assert_passed();
+    assert_eq!(report.skipped(), skipped, "\n{report}");
+}
+
+#[test]
+fn core_passes() {
+    let suite = Suite::new();
+    let report = suite.run(|clock| Core(builder(clock).build().unwrap()));
+    // A handle is only had by creating or loading.
+    assert_passes_all_but(&report, &["save_under_a_planted_key_creates_nothing"]);
+}
+
+#[test]
+fn tower_sessions_adapter_passes() {
+    let report = Suite::new().tower_sessions_with_deletion(|clock| {
+        tower_sessions::Store::from(builder(clock).build().unwrap())
+    });
+    let not_in_the_interface = [
+        "malformed_key_is_a_plain_miss",
+        "cleared_store_is_empty_and_late_saves_leave_it_so",
+        "touch_moves_the_end",
+        "touch_brings_nothing_back",
+        "expired_sessions_do_not_pile_up",
+        "save_racing_a_clearing_brings_nothing_back",
+        "touch_racing_a_destroy_brings_nothing_back",
+    ];
+    assert_passes_all_but(&report, &not_in_the_interface);
+}
+
+#[test]
+fn actix_session_adapter_passes() {
+    let report = Suite::new()
+        .actix_session(|clock| actix_session::Store::from(builder(clock).build().unwrap()));
+    let not_in_the_interface = [
+        "taken_key_is_not_handed_out_again",
+        "cleared_store_is_empty_and_late_saves_leave_it_so",
+        "sweep_removes_the_expired_and_nothing_else",
+        "expired_sessions_do_not_pile_up",
+        "racing_creates_under_one_key_get_different_keys",
+        "save_racing_a_clearing_brings_nothing_back",
+        "save_racing_the_sweep_is_kept_or_refused",
+        "loads_during_a_sweep_find_every_live_session",
+    ];
+    assert_passes_all_but(&report, &not_in_the_interface);
+}
+
+#[test]
+fn async_session_adapter_passes() {
+    let report = Suite::new()
+        .async_session(|clock| async_session::Store::from(builder(clock).build().unwrap()));
+    let not_in_the_interface = [
+        "touch_moves_the_end",
+        "touch_brings_nothing_back",
+        "sweep_removes_the_expired_and_nothing_else",
+        "expired_sessions_do_not_pile_up",
+        "touch_racing_a_destroy_brings_nothing_back",
+        "save_racing_the_sweep_is_kept_or_refused",
+        "loads_during_a_sweep_find_every_live_session",
+    ];
+    assert_passes_all_but(&report, &not_in_the_interface);
+}
+
+#[test]
+fn memory_store_of_tower_sessions_fails() {
+    let suite = Suite::new().without_clock();
+    let report = suite.tower_sessions(|_| ::tower_sessions::MemoryStore::default());
+    let failed = [
+        "save_after_destroy_brings_nothing_back",
+        "save_under_a_planted_key_creates_nothing",
+        "save_after_the_end_brings_nothing_back",
+        "save_under_the_old_key_after_a_rotation_brings_nothing_back",
+        "save_racing_a_destroy_brings_nothing_back",
+        "save_racing_a_rotation_leaves_one_good_key",
+        "id_that_has_ended_is_not_handed_out_again",
+        "clear_and_save_adopt_no_id_of_a_client",
+        "flush_and_insert_get_a_new_id",
+        "flush_of_an_unknown_session_and_insert_adopt_no_id_of_a_client",
+        "request_after_a_flush_of_another_saves_nothing",
+    ];
+    assert_eq!(report.failed(), failed, "\n{report}");
+}
+
+#[test]
+fn memory_store_of_async_session_fails() {
+    let suite = Suite::new().without_clock();
+    let report = suite.async_session(|_| ::async_session::MemoryStore::new());
+    let failed = [
+        "taken_key_is_not_handed_out_again",
+        "malformed_key_is_a_plain_miss",
+        "unsaved_change_is_not_found",
+        "last_of_two_saves_wins",
+        "save_after_destroy_brings_nothing_back",
+        "save_under_a_planted_key_creates_nothing",
+        "save_after_the_end_brings_nothing_back",
+        "save_under_the_old_key_after_a_rotation_brings_nothing_back",
+        "unsaved_change_of_a_rotated_session_does_not_show_under_the_old_key",
+        "cleared_store_is_empty_and_late_saves_leave_it_so",
+        "racing_creates_under_one_key_get_different_keys",
+        "save_racing_a_destroy_brings_nothing_back",
+        "save_racing_a_rotation_leaves_one_good_key",
+        "save_racing_a_clearing_brings_nothing_back",
+        "flags_of_one_request_are_not_those_of_another",
+        "clone_of_what_was_stored_does_not_change_it",
+    ];
+    assert_eq!(report.failed(), failed, "\n{report}");
+}
+
+#[test]
+fn each_check_finds_the_flaw_that_it_looks_for() {
+    let mut run = HashSet::new();
+    for (flaw, failed) in FLAWS {
+        let report = Suite::new().run(|clock| Flawed::new(flaw, clock));
+        assert_eq!(report.failed(), failed, "{flaw:?}\n{report}");
+        assert!(report.skipped().is_empty(), "\n{report}");
+        run.extend(report.passed().iter().copied());
+    }
+    let proven: HashSet<_> = FLAWS.iter().flat_map(|(_, failed)| failed.iter().copied()).collect();
+    let unproven: Vec<_> = run.difference(&proven).collect();
+    assert!(unproven.is_empty(), "no flaw fails {unproven:?}");
+}
+
+/// The core itself, in the suite's words: what an adapter's author writes.
+struct Core(SessionStore<u64>);
+
+impl Core {
+    fn set_end(&self, id: &SessionId, lifetime: Lifetime) {
+        let lifetime = match lifetime {
+            Lifetime::For(lifetime) => lifetime,
+            _ => Duration::ZERO,
+        };
+        self.0.set_expiry(id, lifetime);
+    }
+}
+
+impl Subject for Core {
+    type Key = SessionId;
+    type Handle = Session<u64>;
+
+    fn create(&self, value: u64, lifetime: Lifetime) -> SessionId {
+        let id = *self.0.create_with(value).id();
+        self.set_end(&id, lifetime);
+        id
+    }
+
+    fn load(&self, key: &SessionId) -> Option<Session<u64>> {
+        self.0.load(key)
+    }
+
+    fn value(handle: &Session<u64>) -> u64 {
+        **handle
+    }
+
+    fn set(handle: &mut Session<u64>, value: u64) {
+        **handle = value;
+    }
+
+    fn save(&self, handle: Session<u64>, lifetime: Lifetime) {
+        if self.0.save(&handle) {
+            self.set_end(handle.id(), lifetime);
+        }
+    }
+
+    fn destroy(&self, key: &SessionId) {
+        self.0.destroy(key);
+    }
+
+    fn rotate(&self, mut handle: Session<u64>) -> SessionId {
+        self.0.rotate(&mut handle);
+        *handle.id()
+    }
+
+    fn planted_key(&self) -> SessionId {
+        *SessionStore::<()>::default().create().id()
+    }
+
+    fn create_under(&self, key: &SessionId, value: u64) -> Option<SessionId> {
+        let created = self.0.try_create_with_id(key, value);
+        let session = created.unwrap_or_else(|rejected| self.0.create_with(rejected.value));
+        Some(*session.id())
+    }
+
+    fn touch(&self, key: &SessionId, lifetime: Duration) -> Option<()> {
+        self.0.set_expiry(key, lifetime);
+        Some(())
+    }
+
+    fn finds_text(&self, text: &str) -> Option<bool> {
+        Some(self.0.contains(text))
+    }
+
+    fn sweep(&self) -> Option<()> {
+        self.0.purge_expired();
+        Some(())
+    }
+
+    fn stored(&self) -> Option<usize> {
+        Some(self.0.len())
+    }
+
+    fn clear(&self) -> Option<()> {
+        self.0.clear();
+        Some(())
+    }
+}

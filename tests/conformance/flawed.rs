@@ -1,0 +1,412 @@
+//! Owns a small store with one flaw at a time, to show that each check of the suite finds what it looks
+//! for.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use cloakroom::ManualClock;
+use cloakroom::conformance::{Lifetime, Subject};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    None,
+    /// A save creates what is not there.
+    SaveCreates,
+    SaveIsLost,
+    /// A save leaves the end as it was.
+    SaveKeepsTheEnd,
+    /// A save takes the session out and puts it in again.
+    SaveIsTorn,
+    /// A handle is the stored session itself.
+    HandlesAreShared,
+    /// A new session takes the place of whoever has the key.
+    CreateOverwrites,
+    CreateForgetsTheData,
+    /// Only so many keys, and then the first again.
+    FewKeys,
+    DestroyDoesNothing,
+    DestroyEndsAll,
+    LoadIgnoresTheEnd,
+    /// Any key finds a session.
+    LoadFindsAnything,
+    TouchCreates,
+    TouchDoesNothing,
+    RotateKeepsTheOldKey,
+    RotateLosesTheSession,
+    ClearDoesNothing,
+    /// Neither a sweep nor a create removes what has expired.
+    NothingIsSwept,
+    SweepEndsAll,
+    /// A sweep goes by the end that a session was created with.
+    SweepGoesByTheFirstEnd,
+}
+
+/// Each flaw, and exactly the checks that it fails.
+pub(crate) const FLAWS: [(Flaw, &[&str]); 21] = [
+    (Flaw::None, &[]),
+    (
+        Flaw::SaveCreates,
+        &[
+            "save_after_destroy_brings_nothing_back",
+            "save_under_a_planted_key_creates_nothing",
+            "save_after_the_end_brings_nothing_back",
+            "save_under_the_old_key_after_a_rotation_brings_nothing_back",
+            "cleared_store_is_empty_and_late_saves_leave_it_so",
+            "save_after_expiry_brings_nothing_back",
+            "save_racing_a_destroy_brings_nothing_back",
+            "save_racing_a_rotation_leaves_one_good_key",
+            "save_racing_a_clearing_brings_nothing_back",
+        ],
+    ),
+    (
+        Flaw::SaveIsLost,
+        &[
+            "saved_change_is_found",
+            "last_of_two_saves_wins",
+            "save_with_a_past_end_ends_the_session",
+            "save_after_the_end_brings_nothing_back",
+            "each_save_sets_the_end_anew",
+            "load_racing_a_save_finds_the_old_or_the_new",
+            "save_racing_the_sweep_is_kept_or_refused",
+        ],
+    ),
+    (
+        Flaw::SaveKeepsTheEnd,
+        &[
+            "save_with_a_past_end_ends_the_session",
+            "save_after_the_end_brings_nothing_back",
+            "each_save_sets_the_end_anew",
+            "save_racing_the_sweep_is_kept_or_refused",
+        ],
+    ),
+    (
+        Flaw::SaveIsTorn,
+        &[
+            "save_racing_a_destroy_brings_nothing_back",
+            "save_racing_a_rotation_leaves_one_good_key",
+            "save_racing_a_clearing_brings_nothing_back",
+            "load_racing_a_save_finds_the_old_or_the_new",
+        ],
+    ),
+    (
+        Flaw::HandlesAreShared,
+        &[
+            "unsaved_change_is_not_found",
+            "last_of_two_saves_wins",
+            "unsaved_change_of_a_rotated_session_does_not_show_under_the_old_key",
+        ],
+    ),
+    (
+        Flaw::CreateOverwrites,
+        &["taken_key_is_not_handed_out_again", "racing_creates_under_one_key_get_different_keys"],
+    ),
+    (
+        Flaw::CreateForgetsTheData,
+        &[
+            "created_session_is_found_with_its_data",
+            "taken_key_is_not_handed_out_again",
+            "saved_change_is_found",
+            "unsaved_change_is_not_found",
+            "destroying_again_is_no_error_and_ends_nobody_else",
+            "rotated_session_lives_under_the_new_key_only",
+            "save_under_the_old_key_after_a_rotation_brings_nothing_back",
+            "unsaved_change_of_a_rotated_session_does_not_show_under_the_old_key",
+            "cleared_store_is_empty_and_late_saves_leave_it_so",
+            "session_lives_until_its_end_and_not_longer",
+            "each_save_sets_the_end_anew",
+            "touch_moves_the_end",
+            "sweep_removes_the_expired_and_nothing_else",
+        ],
+    ),
+    (Flaw::FewKeys, &["no_key_is_handed_out_twice", "sweep_removes_the_expired_and_nothing_else"]),
+    (
+        Flaw::DestroyDoesNothing,
+        &[
+            "destroyed_session_is_not_found",
+            "save_after_destroy_brings_nothing_back",
+            "touch_brings_nothing_back",
+            "save_racing_a_destroy_brings_nothing_back",
+            "touch_racing_a_destroy_brings_nothing_back",
+        ],
+    ),
+    (Flaw::DestroyEndsAll, &["destroying_again_is_no_error_and_ends_nobody_else"]),
+    (
+        Flaw::LoadIgnoresTheEnd,
+        &[
+            "session_created_with_a_past_end_is_not_found",
+            "save_with_a_past_end_ends_the_session",
+            "save_after_the_end_brings_nothing_back",
+            "session_lives_until_its_end_and_not_longer",
+            "each_save_sets_the_end_anew",
+            "save_after_expiry_brings_nothing_back",
+            "touch_moves_the_end",
+            "touch_brings_nothing_back",
+        ],
+    ),
+    (
+        Flaw::LoadFindsAnything,
+        &[
+            "planted_key_finds_nothing",
+            "malformed_key_is_a_plain_miss",
+            "destroyed_session_is_not_found",
+            "save_after_destroy_brings_nothing_back",
+            "save_under_a_planted_key_creates_nothing",
+            "session_created_with_a_past_end_is_not_found",
+            "save_with_a_past_end_ends_the_session",
+            "save_after_the_end_brings_nothing_back",
+            "rotated_session_lives_under_the_new_key_only",
+            "save_under_the_old_key_after_a_rotation_brings_nothing_back",
+            "cleared_store_is_empty_and_late_saves_leave_it_so",
+            "session_lives_until_its_end_and_not_longer",
+            "each_save_sets_the_end_anew",
+            "save_after_expiry_brings_nothing_back",
+            "touch_moves_the_end",
+            "touch_brings_nothing_back",
+            "sweep_removes_the_expired_and_nothing_else",
+            "save_racing_a_destroy_brings_nothing_back",
+            "save_racing_a_rotation_leaves_one_good_key",
+            "save_racing_a_clearing_brings_nothing_back",
+            "touch_racing_a_destroy_brings_nothing_back",
+            "save_racing_the_sweep_is_kept_or_refused",
+        ],
+    ),
+    (
+        Flaw::TouchCreates,
+        &["touch_brings_nothing_back", "touch_racing_a_destroy_brings_nothing_back"],
+    ),
+    (Flaw::TouchDoesNothing, &["touch_moves_the_end"]),
+    (
+        Flaw::RotateKeepsTheOldKey,
+        &[
+            "rotated_session_lives_under_the_new_key_only",
+            "save_under_the_old_key_after_a_rotation_brings_nothing_back",
+            "save_racing_a_rotation_leaves_one_good_key",
+        ],
+    ),
+    (
+        Flaw::RotateLosesTheSession,
+        &[
+            "rotated_session_lives_under_the_new_key_only",
+            "save_under_the_old_key_after_a_rotation_brings_nothing_back",
+            "save_racing_a_rotation_leaves_one_good_key",
+        ],
+    ),
+    (
+        Flaw::ClearDoesNothing,
+        &[
+            "cleared_store_is_empty_and_late_saves_leave_it_so",
+            "save_racing_a_clearing_brings_nothing_back",
+        ],
+    ),
+    (
+        Flaw::NothingIsSwept,
+        &["sweep_removes_the_expired_and_nothing_else", "expired_sessions_do_not_pile_up"],
+    ),
+    (
+        Flaw::SweepEndsAll,
+        &[
+            "sweep_removes_the_expired_and_nothing_else",
+            "save_racing_the_sweep_is_kept_or_refused",
+            "loads_during_a_sweep_find_every_live_session",
+        ],
+    ),
+    (Flaw::SweepGoesByTheFirstEnd, &["save_racing_the_sweep_is_kept_or_refused"]),
+];
+
+pub(crate) struct Flawed {
+    flaw: Flaw,
+    clock: ManualClock,
+    sessions: Mutex<HashMap<u64, Kept>>,
+    next: AtomicU64,
+}
+
+#[derive(Clone)]
+struct Kept {
+    value: Arc<AtomicU64>,
+    end: Duration,
+    first_end: Duration,
+}
+
+/// A key, and a value that is the handle's own.
+pub(crate) struct Handle(u64, Arc<AtomicU64>);
+
+impl Flawed {
+    pub(crate) fn new(flaw: Flaw, clock: &ManualClock) -> Self {
+        let next = AtomicU64::new(1);
+        Self { flaw, clock: clock.clone(), sessions: Mutex::default(), next }
+    }
+
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == flaw
+    }
+
+    fn end(&self, lifetime: Lifetime) -> Duration {
+        match lifetime {
+            Lifetime::For(lifetime) => self.clock.elapsed() + lifetime,
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn is_live(&self, kept: &Kept) -> bool {
+        kept.end > self.clock.elapsed()
+    }
+
+    fn new_key(&self) -> u64 {
+        let next = self.next.fetch_add(1, Ordering::SeqCst);
+        if self.has(Flaw::FewKeys) { next % 60 } else { next }
+    }
+
+    fn put(&self, key: u64, value: u64, lifetime: Lifetime) {
+        let end = self.end(lifetime);
+        let kept = Kept { value: Arc::new(AtomicU64::new(value)), end, first_end: end };
+        self.sessions.lock().unwrap().insert(key, kept);
+    }
+}
+
+impl Subject for Flawed {
+    type Key = u64;
+    type Handle = Handle;
+
+    fn create(&self, value: u64, lifetime: Lifetime) -> u64 {
+        if !self.has(Flaw::NothingIsSwept) {
+            self.sessions.lock().unwrap().retain(|_, kept| self.is_live(kept));
+        }
+        let key = self.new_key();
+        let forgotten = self.has(Flaw::CreateForgetsTheData);
+        self.put(key, if forgotten { 0 } else { value }, lifetime);
+        key
+    }
+
+    fn load(&self, key: &u64) -> Option<Handle> {
+        let sessions = self.sessions.lock().unwrap();
+        let kept = sessions
+            .get(key)
+            .filter(|kept| self.is_live(kept) || self.has(Flaw::LoadIgnoresTheEnd));
+        let value = match kept {
+            Some(kept) if self.has(Flaw::HandlesAreShared) => Arc::clone(&kept.value),
+            Some(kept) => Arc::new(AtomicU64::new(kept.value.load(Ordering::SeqCst))),
+            None if self.has(Flaw::LoadFindsAnything) => Arc::default(),
+            None => return None,
+        };
+        Some(Handle(*key, value))
+    }
+
+    fn value(handle: &Handle) -> u64 {
+        handle.1.load(Ordering::SeqCst)
+    }
+
+    fn set(handle: &mut Handle, value: u64) {
+        handle.1.store(value, Ordering::SeqCst);
+    }
+
+    fn save(&self, handle: Handle, lifetime: Lifetime) {
+        if self.has(Flaw::SaveIsLost) {
+            return;
+        }
+        let mut sessions = self.sessions.lock().unwrap();
+        let live = sessions.get(&handle.0).is_some_and(|kept| self.is_live(kept));
+        if !live && !self.has(Flaw::SaveCreates) {
+            return;
+        }
+        let old = sessions.remove(&handle.0);
+        if self.has(Flaw::SaveIsTorn) {
+            drop(sessions);
+            // Long, and with room for the other thread where there is one core.
+            for pause in 0..20_000 {
+                if pause % 100 == 0 { thread::yield_now() } else { std::hint::spin_loop() }
+            }
+            sessions = self.sessions.lock().unwrap();
+        }
+        let end = self.end(lifetime);
+        let first_end = old.as_ref().map_or(end, |old| old.first_end);
+        let kept_end = old.filter(|_| self.has(Flaw::SaveKeepsTheEnd)).map(|old| old.end);
+        let kept = Kept { value: handle.1, end: kept_end.unwrap_or(end), first_end };
+        sessions.insert(handle.0, kept);
+    }
+
+    fn destroy(&self, key: &u64) {
+        let mut sessions = self.sessions.lock().unwrap();
+        if self.has(Flaw::DestroyEndsAll) {
+            sessions.clear();
+        } else if !self.has(Flaw::DestroyDoesNothing) {
+            sessions.remove(key);
+        }
+    }
+
+    fn rotate(&self, handle: Handle) -> u64 {
+        let key = self.new_key();
+        let mut sessions = self.sessions.lock().unwrap();
+        let old = if self.has(Flaw::RotateKeepsTheOldKey) {
+            sessions.get(&handle.0).cloned()
+        } else {
+            sessions.remove(&handle.0)
+        };
+        if let Some(old) = old.filter(|_| !self.has(Flaw::RotateLosesTheSession)) {
+            let value = Arc::new(AtomicU64::new(Self::value(&handle)));
+            sessions.insert(key, Kept { value, ..old });
+        }
+        key
+    }
+
+    fn planted_key(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1 << 63);
+        NEXT.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn forge(&self, key: &u64, value: u64) -> Option<Handle> {
+        Some(Handle(*key, Arc::new(AtomicU64::new(value))))
+    }
+
+    fn create_under(&self, key: &u64, value: u64) -> Option<u64> {
+        let long = Lifetime::For(Duration::from_secs(1 << 20));
+        let mut sessions = self.sessions.lock().unwrap();
+        let free = !sessions.contains_key(key) || self.has(Flaw::CreateOverwrites);
+        let key = if free { *key } else { self.new_key() };
+        let end = self.end(long);
+        sessions.insert(key, Kept { value: Arc::new(value.into()), end, first_end: end });
+        Some(key)
+    }
+
+    fn touch(&self, key: &u64, lifetime: Duration) -> Option<()> {
+        let mut sessions = self.sessions.lock().unwrap();
+        let end = self.end(Lifetime::For(lifetime));
+        if self.has(Flaw::TouchCreates) {
+            let new = Kept { value: Arc::default(), end, first_end: end };
+            sessions.entry(*key).or_insert(new).end = end;
+        }
+        let live = sessions.get_mut(key).filter(|kept| self.is_live(kept));
+        if let Some(kept) = live.filter(|_| !self.has(Flaw::TouchDoesNothing)) {
+            kept.end = end;
+        }
+        Some(())
+    }
+
+    fn finds_text(&self, _: &str) -> Option<bool> {
+        Some(self.has(Flaw::LoadFindsAnything))
+    }
+
+    fn sweep(&self) -> Option<()> {
+        let now = self.clock.elapsed();
+        self.sessions.lock().unwrap().retain(|_, kept| match self.flaw {
+            Flaw::NothingIsSwept => true,
+            Flaw::SweepEndsAll => false,
+            Flaw::SweepGoesByTheFirstEnd => kept.first_end > now,
+            _ => kept.end > now,
+        });
+        Some(())
+    }
+
+    fn stored(&self) -> Option<usize> {
+        Some(self.sessions.lock().unwrap().len())
+    }
+
+    fn clear(&self) -> Option<()> {
+        if !self.has(Flaw::ClearDoesNothing) {
+            self.sessions.lock().unwrap().clear();
+        }
+        Some(())
+    }
+}
