@@ -1,0 +1,147 @@
+//! Owns a running example of a framework, and browsers with a cookie jar that talk to it.
+
+use std::collections::BTreeMap;
+use std::env::{consts::EXE_SUFFIX, current_exe};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+/// So that a server that does not answer is a failure and not a test that never ends.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn example(name: &str) -> Command {
+    let test = current_exe().unwrap();
+    let target = test.ancestors().nth(2).unwrap();
+    let example = target.join(format!("examples/{name}{EXE_SUFFIX}"));
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = package.join(format!("examples/{name}.rs"));
+    let source = newest(&package.join("src")).max(newest(&source));
+    assert!(
+        example.exists() && newest(&example) >= source,
+        "the example {name} is not built, or older than its source: run a plain `cargo test`, or \
+         `cargo build --examples` first"
+    );
+    Command::new(example)
+}
+
+/// Returns when a file, or any file below a directory, was last changed.
+fn newest(path: &Path) -> SystemTime {
+    let metadata = path.metadata().unwrap();
+    if metadata.is_file() {
+        return metadata.modified().unwrap();
+    }
+    let times = path.read_dir().unwrap().map(|entry| newest(&entry.unwrap().path()));
+    times.max().unwrap()
+}
+
+/// A running example, which ends with the test.
+pub(crate) struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    pub(crate) fn start(name: &str) -> Self {
+        let mut child = example(name).arg("0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.strip_prefix("Listening on http://").and_then(|rest| {
+            let (address, _) = rest.split_once(',')?;
+            address.parse().ok()
+        });
+        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        Self { child, stdout, address }
+    }
+
+    pub(crate) fn browser(&self) -> Browser {
+        Browser { address: self.address, jar: BTreeMap::new() }
+    }
+
+    /// Returns the first lines after the one with the address.
+    pub(crate) fn printed(&mut self, lines: usize) -> Vec<String> {
+        (&mut self.stdout).lines().take(lines).map(Result::unwrap).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client that keeps cookies as a browser does: by name, until they are removed. Clones have jars of
+/// their own.
+#[derive(Clone)]
+pub(crate) struct Browser {
+    address: SocketAddr,
+    pub(crate) jar: BTreeMap<String, String>,
+}
+
+impl Browser {
+    pub(crate) fn get(&mut self, path: &str) -> Value {
+        self.send("GET", path, "")
+    }
+
+    pub(crate) fn post(&mut self, path: &str) -> Value {
+        self.send("POST", path, "")
+    }
+
+    pub(crate) fn sign_in(&mut self, user: &str) {
+        let reply = self.send("POST", "/sign-in", &format!("{{\"user\":{user:?}}}"));
+        assert_eq!(reply["user"], user);
+    }
+
+    pub(crate) fn user(&mut self) -> Value {
+        self.get("/me")["user"].clone()
+    }
+
+    fn send(&mut self, method: &str, path: &str, body: &str) -> Value {
+        let pairs = self.jar.iter().map(|(name, value)| format!("{name}={value}"));
+        let cookies = pairs.collect::<Vec<_>>().join("; ");
+        let cookies = match cookies.as_str() {
+            "" => String::new(),
+            cookies => format!("Cookie: {cookies}\r\n"),
+        };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{cookies}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {response}");
+        let headers = head.lines().filter_map(|line| line.split_once(": "));
+        for (_, cookie) in headers.filter(|(name, _)| name.eq_ignore_ascii_case("Set-Cookie")) {
+            self.keep(cookie);
+        }
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+    }
+
+    fn keep(&mut self, cookie: &str) {
+        let mut parts = cookie.split("; ");
+        let (name, value) = parts.next().and_then(|pair| pair.split_once('=')).unwrap();
+        let attributes: Vec<_> = parts.collect();
+        let has = |attribute: &str| attributes.contains(&attribute);
+        // Attributes that a browser checks before it keeps or removes a cookie.
+        assert!(has("Path=/"), "{cookie}");
+        if has("Max-Age=0") {
+            self.jar.remove(name);
+            return;
+        }
+        assert!(has("HttpOnly") && has("Secure"), "{cookie}");
+        self.jar.insert(name.to_owned(), value.to_owned());
+    }
+}
