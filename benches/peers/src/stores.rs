@@ -1,5 +1,6 @@
 //! Owns the list of what is compared, and hides each store's types from the schedule.
 
+mod actix;
 mod async_session;
 mod caches;
 mod cloakroom;
@@ -58,7 +59,7 @@ const fn contender<P: Peer>() -> Contender {
 }
 
 /// All stores, in the order of the tables.
-pub const ALL: [Contender; 15] = [
+pub const ALL: [Contender; 19] = [
     contender::<maps::RawDashMap>(),
     contender::<cloakroom::Cloakroom<cloakroom::Typed>>(),
     contender::<cloakroom::Cloakroom<cloakroom::Buffered>>(),
@@ -70,8 +71,12 @@ pub const ALL: [Contender; 15] = [
     contender::<maps::Scc>(),
     contender::<caches::QuickCache>(),
     contender::<caches::Moka>(),
+    contender::<tower::TowerCloakroom>(),
     contender::<tower::TowerMemory>(),
     contender::<tower::TowerMoka>(),
-    contender::<async_session::AsyncSession>(),
+    contender::<async_session::AsyncSession<::cloakroom::adapters::async_session::Store>>(),
+    contender::<async_session::AsyncSession<::async_session::MemoryStore>>(),
+    contender::<actix::Actix<::cloakroom::adapters::actix_session::Store>>(),
+    contender::<actix::Actix<actix::Map>>(),
     contender::<rust_web_server::RustWebServer>(),
 ];

@@ -1,18 +1,61 @@
-//! async-session's `MemoryStore`.
+//! async-session: its `MemoryStore`, and cloakroom behind its interface.
 //!
-//! Its sessions share their data with the store: changing a loaded session changes the stored one
-//! before it is saved. Destroying takes a session, so it begins with a load.
+//! `MemoryStore`'s sessions share their data with the store: changing a loaded session changes the stored
+//! one before it is saved. Destroying takes a session, so it begins with a load.
 
 use std::time::{Duration, Instant};
 
 use async_session::{MemoryStore, Session, SessionStore};
+use cloakroom::adapters::async_session::Store;
 use pollster::block_on;
 
 use crate::peer::{Cleanup, Lifetimes, Payload, Peer, Settings, text};
 
-pub struct AsyncSession {
-    store: MemoryStore,
+pub struct AsyncSession<S> {
+    store: S,
     ttl: Duration,
+}
+
+/// What distinguishes one store from another.
+pub trait Backend: SessionStore {
+    const NAME: &'static str;
+    const CLEANUP: Cleanup;
+
+    fn open() -> Self;
+    fn purge(&self);
+    fn stored(&self) -> usize;
+}
+
+impl Backend for MemoryStore {
+    const NAME: &'static str = "async-session";
+    const CLEANUP: Cleanup = Cleanup::ByPurge;
+
+    fn open() -> Self {
+        Self::new()
+    }
+
+    fn purge(&self) {
+        block_on(self.cleanup()).expect("memory does not fail");
+    }
+
+    fn stored(&self) -> usize {
+        block_on(self.count())
+    }
+}
+
+impl Backend for Store {
+    const NAME: &'static str = "cloakroom-async";
+    const CLEANUP: Cleanup = Cleanup::ByUse;
+
+    fn open() -> Self {
+        Self::default()
+    }
+
+    fn purge(&self) {}
+
+    fn stored(&self) -> usize {
+        self.sessions().len()
+    }
 }
 
 fn fill(session: &mut Session, payload: Payload) {
@@ -22,7 +65,7 @@ fn fill(session: &mut Session, payload: Payload) {
     written.expect("numbers and text are JSON");
 }
 
-impl AsyncSession {
+impl<S: Backend> AsyncSession<S> {
     fn create_for(&self, payload: Payload, lifetime: Duration) -> String {
         let mut session = Session::new();
         session.expire_in(lifetime);
@@ -32,17 +75,17 @@ impl AsyncSession {
     }
 }
 
-impl Peer for AsyncSession {
+impl<S: Backend> Peer for AsyncSession<S> {
     /// The cookie's value.
     type Id = String;
     type Handle = Session;
 
-    const NAME: &'static str = "async-session";
+    const NAME: &'static str = S::NAME;
     const LIFETIMES: Lifetimes = Lifetimes::OfSession;
-    const CLEANUP: Cleanup = Cleanup::ByPurge;
+    const CLEANUP: Cleanup = S::CLEANUP;
 
     fn open(settings: &Settings) -> Self {
-        Self { store: MemoryStore::new(), ttl: settings.ttl }
+        Self { store: S::open(), ttl: settings.ttl }
     }
 
     fn create(&self, payload: Payload) -> String {
@@ -82,10 +125,10 @@ impl Peer for AsyncSession {
     }
 
     fn purge(&self) {
-        block_on(self.store.cleanup()).expect("memory does not fail");
+        self.store.purge();
     }
 
     fn stored(&self) -> Option<usize> {
-        Some(block_on(self.store.count()))
+        Some(self.store.stored())
     }
 }

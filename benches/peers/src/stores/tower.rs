@@ -1,8 +1,8 @@
-//! tower-sessions: its `MemoryStore`, and tower-sessions-moka-store, which implements the interface
-//! of the version before.
+//! tower-sessions: its `MemoryStore`, cloakroom behind its interface, and tower-sessions-moka-store, which
+//! implements the interface of the version before.
 //!
 //! Measured is the `SessionStore` interface that a backend offers, without the `Session` and the
-//! middleware above it. Neither store tells how many sessions it holds.
+//! middleware above it. None of the interfaces tells how many sessions it holds.
 
 /// Makes a module with a [`Peer`](crate::peer::Peer) for a store that is written against `$core`.
 macro_rules! tower_peer {
@@ -108,6 +108,14 @@ tower_peer!(
     Cleanup::Never
 );
 tower_peer!(
+    on_cloakroom,
+    tower_sessions,
+    cloakroom::adapters::tower_sessions::Store,
+    cloakroom::adapters::tower_sessions::Store::default(),
+    "cloakroom-tower",
+    Cleanup::ByUse
+);
+tower_peer!(
     on_moka,
     tower_sessions_core_014,
     tower_sessions_moka_store::MokaStore,
@@ -117,4 +125,5 @@ tower_peer!(
 );
 
 pub use on_a_map::Tower as TowerMemory;
+pub use on_cloakroom::Tower as TowerCloakroom;
 pub use on_moka::Tower as TowerMoka;
