@@ -3,12 +3,11 @@
 //! Each operation reads the clock once, hashes once and locks one shard once, unless it says otherwise,
 //! and runs user code only after the lock is released. Loading and destroying are here;
 //! creating in `store/create.rs`, changes of data in `store/commit.rs`, of lifetimes and ids in
-//! `store/lifetime.rs`, what only adapters need in `store/dated.rs`, walks in `store/walk.rs`, with what they must know of rotations in
-//! `store/moves.rs`.
+//! `store/lifetime.rs`, what only adapters need in `store/dated.rs`, walks in `store/walk.rs`, with what
+//! they must know of rotations in `store/moves.rs`.
 
 mod commit;
 mod create;
-#[cfg(any(test, feature = "tower-sessions", feature = "actix-session", feature = "async-session"))]
 #[cfg(any(test, feature = "tower-sessions", feature = "actix-session", feature = "async-session"))]
 mod dated;
 mod lifetime;
