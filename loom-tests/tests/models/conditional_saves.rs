@@ -30,3 +30,23 @@ fn one_of_two_conditional_saves_wins() {
         assert_eq!(*mine, 1, "a handle keeps its data whatever becomes of the save");
     });
 }
+
+#[test]
+fn clones_of_a_changed_handle_that_save_at_once_both_save() {
+    exhaustive(|| {
+        let store = store::<u32>(&ManualClock::new(), [id(0, 0, 1)]).build().unwrap();
+        let mut session = store.create();
+        // What both hold: whoever comes second has to store a copy of it.
+        *session = 7;
+        let clone = session.clone();
+
+        let other = thread::spawn({
+            let store = store.clone();
+            move || store.save(&clone)
+        });
+        let mine = store.save(&session);
+
+        assert!(mine && other.join().unwrap());
+        assert_eq!(store.load(session.id()).map(|session| *session), Some(7));
+    });
+}

@@ -24,3 +24,32 @@ fn one_of_two_destroys_is_true_and_one_end_is_told() {
         assert_eq!(store.len(), 0);
     });
 }
+
+#[test]
+fn destroy_ends_what_it_revoked_and_not_what_took_the_id_since() {
+    exhaustive(|| {
+        let told = Told::new();
+        let ids = [id(0, 0, 1), id(1, 0, 2)];
+        let store = told.listen(store::<u32>(&ManualClock::new(), ids)).build().unwrap();
+        let session = *store.create_with(7).id();
+        // Another, so that a slot that is given back twice shows.
+        store.create_with(8);
+
+        let other = thread::spawn({
+            let store = store.clone();
+            move || {
+                store.clear();
+                store.try_create_with_id(&session, 9).unwrap();
+            }
+        });
+        let destroyed = store.destroy(&session);
+        other.join().unwrap();
+
+        let ends = told.ends();
+        let of = |data| ends.iter().filter(|(.., told)| *told == data).count();
+        assert_eq!((of(7), of(8)), (1, 1));
+        let destroys = ends.iter().filter(|(_, cause, _)| *cause == Cause::Destroyed).count();
+        assert_eq!(destroys, usize::from(destroyed));
+        assert_eq!((store.len(), store.contains(&session)), (1 - of(9), of(9) == 0));
+    });
+}
