@@ -273,6 +273,16 @@ fn ids_of(store: &SessionStore<u64>, shard: usize, many: usize) -> Vec<u128> {
     (1..).filter(here).take(many).collect()
 }
 
+/// Somebody else may have removed the dead session meanwhile, and a third have got its id.
+#[test]
+fn removal_that_follows_a_destroy_leaves_a_live_session_of_the_same_id() {
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    let id = *store.create_with(1).id();
+    let (now, place) = (store.inner.clock.now(), store.inner.gate.place(id));
+    let taken = super::take_dead(&mut store.inner.gate.exclusive(place.shard), &place, now);
+    assert!(taken.is_none() && store.contains(&id));
+}
+
 #[test]
 fn rotation_is_free_again_when_the_walks_are_over() {
     let script = Script::default();
