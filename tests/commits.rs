@@ -1,5 +1,6 @@
 //! Changes of data: save, conditional save, atomic update; and that none of them creates.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cloakroom::{ManualClock, SaveError, Session, SessionId, SessionStore};
@@ -346,4 +347,31 @@ fn session_that_expires_while_its_data_is_copied_is_not_stored() {
             assert_eq!(store.stats().saved, u64::from(stored), "{name}");
         }
     }
+}
+
+#[test]
+fn save_that_was_refused_leaves_the_draft_to_be_stored_without_a_copy() {
+    static COPIES: AtomicUsize = AtomicUsize::new(0);
+
+    #[derive(Default)]
+    struct Counted(u32);
+
+    impl Clone for Counted {
+        fn clone(&self) -> Self {
+            COPIES.fetch_add(1, Ordering::Relaxed);
+            Self(self.0)
+        }
+    }
+
+    let store = SessionStore::<Counted>::builder().build().unwrap();
+    let mut mine = store.create();
+    mine.0 = 1;
+    assert_eq!(store.update(mine.id(), |theirs| theirs.0 = 2), Some(()));
+    let copies = COPIES.load(Ordering::Relaxed);
+    assert_eq!(store.try_save(&mut mine), Err(SaveError::Conflict));
+    assert_eq!(mine.0, 1);
+    assert!(store.save(&mine));
+    assert_eq!((store.load(mine.id()).unwrap().0, COPIES.load(Ordering::Relaxed)), (1, copies));
+    // What it has stored is no conflict with itself.
+    assert_eq!(store.try_save(&mut mine), Ok(()));
 }

@@ -55,10 +55,10 @@ impl Run {
         Ok(())
     }
 
-    /// Returns the version that a save of this handle stores: its draft, if no save has taken that.
+    /// Returns the version that a save of this handle stores: its draft, if no save has stored that.
     fn version_of(&mut self, handle: &Handle) -> u64 {
         match handle.draft {
-            Some(draft) if self.taken.insert(draft) => draft,
+            Some(draft) if !self.taken.contains(&draft) => draft,
             _ => self.reference.next_version(),
         }
     }
@@ -70,6 +70,7 @@ impl Run {
         same("save", saved, stored.is_some())?;
         if let Some(stored) = stored {
             (stored.data, stored.version) = (handle.value, version);
+            self.taken.insert(version);
             if handle.draft != Some(version) {
                 handle.copy = Some(version);
             }
@@ -97,6 +98,7 @@ impl Run {
                 if let Some(stored) = self.reference.active(id) {
                     (stored.data, stored.version) = (handle.value, version);
                 }
+                self.taken.insert(version);
                 (handle.base, handle.draft, handle.copy) = (version, None, None);
                 Ok(())
             }

@@ -42,7 +42,7 @@ pub(crate) struct Run {
     /// The ids that `TEXTS` stand for, as far as is known.
     pub(super) texts: [Option<SessionId>; TEXTS.len()],
     heard: Arc<Mutex<Vec<Heard>>>,
-    /// Drafts that a save has taken: the next save of the same data is a new version.
+    /// What saves have stored: the next save of the same data is a new version.
     pub(super) taken: BTreeSet<u64>,
     values: u32,
     steps: usize,
