@@ -1,42 +1,20 @@
 //! Owns a running example of a framework, and browsers with a cookie jar that talk to it.
 
+#[path = "../example/mod.rs"]
+mod example;
+
 use std::collections::BTreeMap;
-use std::env::{consts::EXE_SUFFIX, current_exe};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
+use self::example::example;
+
 /// So that a server that does not answer is a failure and not a test that never ends.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn example(name: &str) -> Command {
-    let test = current_exe().unwrap();
-    let target = test.ancestors().nth(2).unwrap();
-    let example = target.join(format!("examples/{name}{EXE_SUFFIX}"));
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source = package.join(format!("examples/{name}.rs"));
-    let source = newest(&package.join("src")).max(newest(&source));
-    assert!(
-        example.exists() && newest(&example) >= source,
-        "the example {name} is not built, or older than its source: run a plain `cargo test`, or \
-         `cargo build --examples` first"
-    );
-    Command::new(example)
-}
-
-/// Returns when a file, or any file below a directory, was last changed.
-fn newest(path: &Path) -> SystemTime {
-    let metadata = path.metadata().unwrap();
-    if metadata.is_file() {
-        return metadata.modified().unwrap();
-    }
-    let times = path.read_dir().unwrap().map(|entry| newest(&entry.unwrap().path()));
-    times.max().unwrap()
-}
 
 /// A running example, which ends with the test.
 pub(crate) struct Server {
