@@ -46,7 +46,7 @@ for_each_example![
 ];
 
 fn three_curl_lines_are_printed(server: &mut Server) {
-    let url = format!("http://{}/", server.address);
+    let url = format!("http://{}/", server.0.address);
     let lines = server.printed(6);
     let tries = lines.iter().filter(|line| line.contains(" curl ") && line.contains(&url));
     assert_eq!(tries.count(), 3, "{lines:?}");

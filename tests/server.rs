@@ -16,8 +16,8 @@ use serde_json::Value;
 #[test]
 fn server_prints_three_curl_lines_for_its_address() {
     let mut server = Server::start(&[]);
-    let url = format!("http://{}/", server.address);
-    let lines: Vec<String> = (&mut server.stdout).lines().take(6).map(Result::unwrap).collect();
+    let url = format!("http://{}/", server.0.address);
+    let lines: Vec<String> = (&mut server.0.stdout).lines().take(6).map(Result::unwrap).collect();
     let tries = lines.iter().filter(|line| line.contains(" curl ") && line.contains(&url));
     assert_eq!(tries.count(), 3, "{lines:?}");
 }
@@ -304,13 +304,13 @@ fn help_explains_every_flag_and_is_no_failure() {
 #[test]
 fn ctrl_c_ends_the_server_even_if_a_connection_is_open() {
     let mut server = Server::start(&[]);
-    let _silent = TcpStream::connect(server.address).unwrap();
+    let _silent = TcpStream::connect(server.0.address).unwrap();
     // Once it answers it also listens for the signal.
     (0..3).for_each(|_| drop(server.browser().get("/me")));
-    let interrupt = format!("kill -INT {}", server.child.id());
+    let interrupt = format!("kill -INT {}", server.0.child.id());
     assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
     let mut rest = String::new();
     // Ends when the server does: it holds the other end.
-    server.stdout.read_to_string(&mut rest).unwrap();
-    assert!(server.child.wait().unwrap().success());
+    server.0.stdout.read_to_string(&mut rest).unwrap();
+    assert!(server.0.child.wait().unwrap().success());
 }

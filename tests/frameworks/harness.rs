@@ -4,54 +4,34 @@
 mod example;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use self::example::example;
+use self::example::{Serving, example};
 
 /// So that a server that does not answer is a failure and not a test that never ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running example, which ends with the test.
-pub(crate) struct Server {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    pub(crate) address: SocketAddr,
-}
+/// A running example.
+pub(crate) struct Server(pub(crate) Serving);
 
 impl Server {
     pub(crate) fn start(name: &str) -> Self {
-        let mut child = example(name).arg("0").stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.strip_prefix("Listening on http://").and_then(|rest| {
-            let (address, _) = rest.split_once(',')?;
-            address.parse().ok()
-        });
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self { child, stdout, address }
+        let mut command = example(name);
+        command.arg("0");
+        Self(Serving::start(command))
     }
 
     pub(crate) fn browser(&self) -> Browser {
-        Browser { address: self.address, jar: BTreeMap::new() }
+        Browser { address: self.0.address, jar: BTreeMap::new() }
     }
 
     /// Returns the first lines after the one with the address.
     pub(crate) fn printed(&mut self, lines: usize) -> Vec<String> {
-        (&mut self.stdout).lines().take(lines).map(Result::unwrap).collect()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Both fail only if it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        (&mut self.0.stdout).lines().take(lines).map(Result::unwrap).collect()
     }
 }
 

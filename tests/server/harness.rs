@@ -3,12 +3,12 @@
 #[path = "../example/mod.rs"]
 mod example;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use example::example;
+use example::{Serving, example};
 use serde_json::Value;
 
 /// So that a server that does not answer is a failure and not a test that never ends.
@@ -18,44 +18,23 @@ pub(crate) fn server() -> Command {
     example("server")
 }
 
-/// A running server, which ends with the test.
-pub(crate) struct Server {
-    pub(crate) child: Child,
-    pub(crate) stdout: BufReader<ChildStdout>,
-    pub(crate) address: SocketAddr,
-}
+/// A running server.
+pub(crate) struct Server(pub(crate) Serving);
 
 impl Server {
     pub(crate) fn start(flags: &[&str]) -> Self {
         let mut command = server();
         command.args(["--port", "0"]).args(flags);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.strip_prefix("Listening on http://").and_then(|rest| {
-            let (address, _) = rest.split_once(',')?;
-            address.parse().ok()
-        });
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self { child, stdout, address }
+        Self(Serving::start(command))
     }
 
     pub(crate) fn browser(&self) -> Browser {
-        Browser { address: self.address, cookie: None }
+        Browser { address: self.0.address, cookie: None }
     }
 
     pub(crate) fn count(&self, counter: &str) -> u64 {
         let stats = self.browser().get("/stats");
         stats.json()[counter].as_u64().unwrap_or_else(|| panic!("no {counter} in {}", stats.body))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Both fail only if it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
