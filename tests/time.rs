@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{Expiry, MAX_LIFETIME, ManualClock, SessionId, SessionStore};
+use cloakroom::{Clock, Expiry, MAX_LIFETIME, ManualClock, SessionId, SessionStore};
 use proptest::prelude::*;
 
 const NANO: Duration = Duration::from_nanos(1);
@@ -224,4 +224,17 @@ fn clones_of_a_manual_clock_share_the_time() {
     other.advance(Duration::from_millis(1500));
     assert_eq!(clock.elapsed(), Duration::from_millis(1500));
     assert_eq!(format!("{clock:?}"), "ManualClock { elapsed: 1.5s }");
+}
+
+#[test]
+fn session_that_is_only_loaded_expires_by_a_ticking_clock() {
+    let clock = Clock::ticking().unwrap();
+    let store = SessionStore::<u32>::builder().ttl(Duration::from_millis(20)).clock(clock);
+    let store = store.build().unwrap();
+    let session = store.create();
+    // Ends when the clock's thread has moved on, and never without it.
+    while store.load(session.id()).is_some() {
+        std::thread::yield_now();
+    }
+    assert!(!store.contains(session.id()));
 }
