@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::ticking::Ticking;
-
 use crate::sync::{AtomicU64, Ordering};
 
 /// Nanoseconds since the clock's origin. 0 and 1 are no times: `entry.rs` gives them a meaning.
@@ -121,7 +120,8 @@ impl Clock {
         }
     }
 
-    /// Returns the time for a load: as [`now`](Self::now), unless the clock is a ticking one.
+    /// Returns the time for a load: as [`now`](Self::now), unless the clock is a ticking one. Written
+    /// out, because through `now` it asks a second time which clock it is.
     #[inline]
     pub(crate) fn glance(&self) -> Tick {
         match &self.0 {
