@@ -94,8 +94,9 @@ fn ttl() -> Builder<Data> {
     SessionStore::builder().ttl(HOUR)
 }
 
+/// With a clock that stands still: by the system's, a slower run would move more deadlines.
 fn idle() -> Builder<Data> {
-    ttl().idle_timeout(HOUR / 2)
+    ttl().idle_timeout(HOUR / 2).clock(ManualClock::new())
 }
 
 fn found<R>(found: Option<R>) -> R {
