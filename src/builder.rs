@@ -9,7 +9,9 @@ use crate::ends::{End, Listener};
 use crate::entry::Policy;
 use crate::error::BuildError;
 use crate::id::mint::Mint;
+use crate::register::{self, IndexBy, Limit, OnLimit, Register};
 use crate::store::SessionStore;
+use crate::subject::Subject;
 use crate::sweep::DEFAULT_BUDGET;
 
 /// Shards of an unbounded store: a table grows one shard at a time, so that more shards make the
@@ -31,6 +33,10 @@ const MAX_SHARDS: usize = 65_536;
 
 /// As many as a slice may look at and still be short: some 50 µs if none is in a cache.
 const MAX_BUDGET: usize = 4096;
+
+/// Sessions of one subject at the most, where they are limited: the list is gone through at each sign-in that
+/// finds it full.
+const MAX_PER_SUBJECT: usize = 1024;
 
 /// Where new ids take their randomness from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +86,8 @@ pub struct Builder<T> {
     clock: Clock,
     mint: Mint,
     listener: Option<Listener<T>>,
+    index_by: Option<IndexBy<T>>,
+    limit: Option<Limit>,
 }
 
 /// What `build` has checked.
@@ -92,6 +100,7 @@ pub(crate) struct Config<T> {
     pub(crate) clock: Clock,
     pub(crate) mint: Mint,
     pub(crate) listener: Option<Listener<T>>,
+    pub(crate) register: Option<Register<T>>,
 }
 
 impl<T> Builder<T> {
@@ -106,6 +115,8 @@ impl<T> Builder<T> {
             clock: Clock::system(),
             mint: Mint::Os,
             listener: None,
+            index_by: None,
+            limit: None,
         }
     }
 
@@ -133,6 +144,10 @@ impl<T> Builder<T> {
     ///
     /// One bound for the whole store, never exceeded. What happens at the bound is
     /// [`on_full`](Self::on_full)'s choice. At least 1. Default: no bound.
+    ///
+    /// In a store with [`index_by`](Self::index_by), a session of a subject never makes room: guests may use
+    /// all the room that subjects leave free, and give it back to whoever signs in. Where all room is held by
+    /// subjects, whoever comes next is refused, as [`OnFull::Refuse`] says.
     pub fn max_sessions(mut self, max_sessions: usize) -> Self {
         self.max_sessions = Some(max_sessions);
         self
@@ -236,6 +251,68 @@ impl<T> Builder<T> {
         self
     }
 
+    /// Says whose a session is, from its data; `None` for a guest's. The store then keeps an index of each
+    /// subject's sessions: [`sessions_of`](SessionStore::sessions_of),
+    /// [`revoke_all`](SessionStore::revoke_all), [`max_per_subject`](Self::max_per_subject).
+    ///
+    /// It is asked whenever data is to be stored, by `create`, `save`, `try_save` and `update`, so that the
+    /// index follows the data. It is to depend on the data alone: what is changed inside of stored data, without
+    /// a save, is not noticed.
+    ///
+    /// # Locking
+    ///
+    /// Runs outside every lock, before anything is stored. May call the store.
+    ///
+    /// # Panics
+    ///
+    /// If it panics, the panic reaches the caller of the operation, and the store is as it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::{Attributes, SessionStore, Subject};
+    ///
+    /// let builder = SessionStore::<Attributes>::builder();
+    /// let store = builder.index_by(|data| data.get("user_id").map(Subject::from)).build()?;
+    /// let mut session = store.create();
+    /// session.set("user_id", "42");
+    /// store.save(&session);
+    /// assert_eq!(store.count_of("42"), 1);
+    /// # Ok::<(), cloakroom::BuildError>(())
+    /// ```
+    pub fn index_by(
+        mut self,
+        index_by: impl Fn(&T) -> Option<Subject> + Send + Sync + 'static,
+    ) -> Self {
+        self.index_by = Some(register::index_by(index_by));
+        self
+    }
+
+    /// Limits how many live sessions a subject may have, and says what happens to one more.
+    ///
+    /// Exact, whatever signs in at the same time, and by whatever operation: a session counts from when data with
+    /// that subject is stored in it. Refused operations change nothing: `try_create` and `try_save` say so in
+    /// their errors.
+    ///
+    /// From 1 to 1024; needs [`index_by`](Self::index_by). Default: no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::{CreateError, OnLimit, SessionStore, Subject};
+    ///
+    /// let builder = SessionStore::<u64>::builder().index_by(|user| Some(Subject::from(*user)));
+    /// let store = builder.max_per_subject(1, OnLimit::Reject).build()?;
+    /// store.create_with(42);
+    /// let refused = store.try_create_with(42).unwrap_err();
+    /// assert_eq!(refused.error, CreateError::SubjectLimit { max_per_subject: 1 });
+    /// # Ok::<(), cloakroom::BuildError>(())
+    /// ```
+    pub fn max_per_subject(mut self, sessions: usize, then: OnLimit) -> Self {
+        self.limit = Some(Limit { most: sessions, then });
+        self
+    }
+
     /// Checks the settings and makes the store.
     ///
     /// # Errors
@@ -257,6 +334,16 @@ impl<T> Builder<T> {
             let limit = format!("a power of two from {MIN_SHARDS} to {MAX_SHARDS}");
             check("shards", shards, valid, &limit)?;
         }
+        if let Some(Limit { most, .. }) = self.limit {
+            let valid = (1..=MAX_PER_SUBJECT).contains(&most);
+            check("max_per_subject", most, valid, &format!("from 1 to {MAX_PER_SUBJECT}"))?;
+            check(
+                "max_per_subject",
+                most,
+                self.index_by.is_some(),
+                "given together with index_by",
+            )?;
+        }
         let budget = self.sweep_budget;
         let limit = format!("from 1 to {MAX_BUDGET}");
         check("sweep_budget", budget, (1..=MAX_BUDGET).contains(&budget), &limit)?;
@@ -264,15 +351,20 @@ impl<T> Builder<T> {
     }
 
     pub(crate) fn into_config(self) -> Config<T> {
+        let shards = self.shards.unwrap_or_else(|| default_shards(self.max_sessions));
+        let limit = self.limit;
         Config {
             policy: Policy { ttl: self.ttl.map(ticks), idle: self.idle_timeout.map(ticks) },
             max_sessions: self.max_sessions,
             on_full: self.on_full,
-            shards: self.shards.unwrap_or_else(|| default_shards(self.max_sessions)),
+            shards,
             sweep_budget: self.sweep_budget,
             clock: self.clock,
             mint: self.mint,
             listener: self.listener,
+            register: self
+                .index_by
+                .map(|by| Register::new(shards, by, limit, self.max_sessions.is_some())),
         }
     }
 }
@@ -294,6 +386,7 @@ impl<T> Debug for Builder<T> {
             .field("on_full", &self.on_full)
             .field("shards", &self.shards)
             .field("sweep_budget", &self.sweep_budget)
+            .field("max_per_subject", &self.limit.map(|limit| limit.most))
             .field("clock", &self.clock)
             .finish_non_exhaustive()
     }

@@ -32,7 +32,8 @@ const ATTEMPTS: usize = 32;
 #[non_exhaustive]
 pub enum OnFull {
     /// What is soonest to expire among a sample of 16 makes room, an expired session above all; where a
-    /// slice of the sweep is due, what that finds. A store of up to 16 sessions is its own sample.
+    /// slice of the sweep is due, what that finds. A store of up to 16 sessions is its own sample. In a
+    /// store with [`index_by`](crate::Builder::index_by), a sample of the sessions without a subject.
     #[default]
     Evict,
     /// An expired session makes room, if the sample or a few slices of the sweep find one; a live one
@@ -85,6 +86,15 @@ impl Capacity {
     pub(crate) fn release(&self, slots: usize) {
         // Relaxed: see `held`; the table's locks order the sessions themselves.
         self.held.fetch_sub(slots, Ordering::Relaxed);
+    }
+
+    pub(crate) fn on_full(&self) -> OnFull {
+        self.on_full
+    }
+
+    /// Returns the slot of a session that has left the table and not given it back.
+    pub(crate) fn pass_on(&self) -> Slot<'_> {
+        Slot(self)
     }
 
     /// Returns a slot, or `None` if the store is full.

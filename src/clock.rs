@@ -9,7 +9,7 @@ mod ticking;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use self::ticking::Ticking;
 use crate::sync::{AtomicU64, Ordering};
@@ -110,6 +110,16 @@ impl Clock {
         Ticking::start().map(|clock| Self(Source::Ticking(clock)))
     }
 
+    /// Takes a reading of this clock together with the system's time of day.
+    pub(crate) fn wall(&self) -> Wall {
+        let now = self.now();
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the time of day")]
+        match &self.0 {
+            Source::System | Source::Ticking(_) => Wall { now, at: SystemTime::now() },
+            Source::Manual(_) => Wall { now: ORIGIN, at: SystemTime::UNIX_EPOCH },
+        }
+    }
+
     /// Returns the time.
     #[inline]
     pub(crate) fn now(&self) -> Tick {
@@ -132,6 +142,22 @@ impl Clock {
     }
 }
 
+/// A moment on a store's clock and on the system's.
+pub(crate) struct Wall {
+    now: Tick,
+    at: SystemTime,
+}
+
+impl Wall {
+    /// Returns the time of day of a tick, as far as the system can say it.
+    pub(crate) fn at(&self, tick: Tick) -> SystemTime {
+        let between = Duration::from_nanos(tick.abs_diff(self.now));
+        let before = tick < self.now;
+        let at = if before { self.at.checked_sub(between) } else { self.at.checked_add(between) };
+        at.unwrap_or(self.at)
+    }
+}
+
 impl From<ManualClock> for Clock {
     fn from(clock: ManualClock) -> Self {
         Self(Source::Manual(clock))
@@ -146,7 +172,7 @@ impl From<ManualClock> for Clock {
 ///
 /// ```
 /// use cloakroom::{ManualClock, SessionStore};
-/// use std::time::Duration;
+/// use std::time::{Duration, SystemTime};
 ///
 /// let clock = ManualClock::new();
 /// let store = SessionStore::<u32>::builder()

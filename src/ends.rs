@@ -36,6 +36,12 @@ pub enum Cause {
     Rotated,
     /// The store was [cleared](crate::SessionStore::clear).
     Cleared,
+    /// Its subject's sessions were revoked, by [`revoke_all`](crate::SessionStore::revoke_all) or
+    /// [`revoke_others`](crate::SessionStore::revoke_others).
+    Revoked,
+    /// It made room for another of the same subject at
+    /// [`max_per_subject`](crate::Builder::max_per_subject).
+    Displaced,
 }
 
 impl From<Death> for Cause {
@@ -55,6 +61,8 @@ impl Cause {
             Self::Evicted => Event::Evicted,
             Self::Rotated => Event::Rotated,
             Self::Cleared => Event::Cleared,
+            Self::Revoked => Event::Revoked,
+            Self::Displaced => Event::Displaced,
         }
     }
 }
@@ -94,6 +102,14 @@ pub(crate) struct Ended<T> {
 impl<T> Ended<T> {
     pub(crate) fn new(id: SessionId, entry: Entry<T>, cause: Cause) -> Self {
         Self { id, record: entry.into_record(), cause }
+    }
+
+    pub(crate) fn record(&self) -> &Record<T> {
+        &self.record
+    }
+
+    pub(crate) fn cause(&self) -> Cause {
+        self.cause
     }
 }
 

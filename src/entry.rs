@@ -11,6 +11,7 @@ mod dated;
 use triomphe::Arc;
 
 use crate::clock::{NEVER, Tick, after};
+use crate::mark::Mark;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The deadline word of a session that was destroyed and is not yet out of the table.
@@ -49,18 +50,33 @@ impl Terms {
 /// hold the same version.
 pub(crate) struct Record<T> {
     terms: AtomicU64,
+    /// What is known of the session beside its data, as `mark.rs` packs it. Goes from record to record.
+    mark: AtomicU64,
     pub(crate) value: T,
 }
 
 impl<T> Record<T> {
     /// Returns a record that no store has seen.
     pub(crate) fn fresh(value: T) -> Arc<Self> {
-        Arc::new(Self { terms: AtomicU64::new(FRESH), value })
+        Arc::new(Self { terms: AtomicU64::new(FRESH), mark: AtomicU64::new(0), value })
     }
 
     /// Returns a record for a new session.
     pub(crate) fn with_terms(value: T, terms: Terms) -> Arc<Self> {
-        Arc::new(Self { terms: AtomicU64::new(terms.to_word()), value })
+        let terms = AtomicU64::new(terms.to_word());
+        Arc::new(Self { terms, mark: AtomicU64::new(0), value })
+    }
+
+    #[inline]
+    pub(crate) fn mark(&self) -> Mark {
+        // Relaxed, here and below: written under the shard's exclusive lock, and once more by whoever has
+        // taken the session out of the table; read under the shared lock.
+        Mark::from_word(self.mark.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn set_mark(&self, mark: Mark) {
+        self.mark.store(mark.to_word(), Ordering::Relaxed);
     }
 
     /// Makes the record a session's, under its terms. Only the first caller gets it.
@@ -187,6 +203,11 @@ impl<T> Entry<T> {
         Some(self.deadline()).filter(|deadline| live && *deadline > now)
     }
 
+    /// Returns when a session that lives until `expires` was last used, if its deadline says so.
+    pub(crate) fn seen(&self, expires: Tick, idle: Option<u64>) -> Option<Tick> {
+        idle.filter(|_| self.record.terms().slides).map(|idle| expires.saturating_sub(idle))
+    }
+
     /// Returns the deadline word as it stands.
     pub(crate) fn deadline(&self) -> Tick {
         // Relaxed: see `extend`.
@@ -201,13 +222,15 @@ impl<T> Entry<T> {
         self.deadline.swap(deadline, Ordering::Relaxed);
     }
 
-    /// Puts a record in the place of the present one, under the same terms, and returns the old one, to
-    /// be dropped outside the lock; or gives the record back, if it was some session's before.
+    /// Puts a record in the place of the present one, under the same terms and this mark, and returns the old
+    /// one, to be dropped outside the lock; or gives the record back, if it was some session's before.
     pub(crate) fn commit(
         &mut self,
         record: Arc<Record<T>>,
+        mark: Mark,
     ) -> Result<Arc<Record<T>>, Arc<Record<T>>> {
         if record.adopt(self.record.terms()) {
+            record.set_mark(mark);
             Ok(std::mem::replace(&mut self.record, record))
         } else {
             Err(record)

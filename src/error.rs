@@ -73,6 +73,11 @@ pub enum CreateError {
         /// The bound that [`Builder::max_sessions`](crate::Builder::max_sessions) set.
         max_sessions: usize,
     },
+    /// The session's subject has as many sessions as it may.
+    SubjectLimit {
+        /// The limit that [`Builder::max_per_subject`](crate::Builder::max_per_subject) set.
+        max_per_subject: usize,
+    },
     /// The caller's id belongs to a live session.
     Taken,
     /// There was no randomness for an id.
@@ -84,6 +89,9 @@ impl fmt::Display for CreateError {
         match self {
             Self::AtCapacity { max_sessions } => {
                 write!(f, "the store is full: max_sessions is {max_sessions}")
+            }
+            Self::SubjectLimit { max_per_subject } => {
+                write!(f, "the subject has its sessions: max_per_subject is {max_per_subject}")
             }
             Self::Taken => f.write_str("the given id belongs to a live session"),
             Self::Entropy(error) => error.fmt(f),
@@ -141,6 +149,9 @@ pub enum SaveError {
     Conflict,
     /// The session has ended.
     Gone,
+    /// With this data the session would be of another subject, which has as many sessions as it may:
+    /// see [`Builder::max_per_subject`](crate::Builder::max_per_subject).
+    SubjectLimit,
 }
 
 impl fmt::Display for SaveError {
@@ -148,6 +159,7 @@ impl fmt::Display for SaveError {
         f.write_str(match self {
             Self::Conflict => "the session was saved by somebody else since it was loaded",
             Self::Gone => "the session has ended",
+            Self::SubjectLimit => "the subject has as many sessions as max_per_subject allows",
         })
     }
 }

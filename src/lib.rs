@@ -92,14 +92,18 @@ mod entry;
 mod error;
 mod gate;
 mod id;
+mod index;
+mod mark;
 mod marks;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod register;
 mod session;
 #[cfg_attr(cloakroom_loom, path = "../loom-tests/src/shards.rs")]
 mod shards;
 mod stats;
 mod store;
+mod subject;
 mod sweep;
 mod sync;
 
@@ -114,9 +118,11 @@ pub use crate::error::{BuildError, CreateError, EntropyError, Rejected, RotateEr
 pub use crate::id::{AsSessionId, SessionId, SessionToken};
 #[cfg(feature = "metrics")]
 pub use crate::metrics::StoreMetrics;
+pub use crate::register::OnLimit;
 pub use crate::session::Session;
 pub use crate::stats::StoreStats;
-pub use crate::store::{Expiry, SessionStore};
+pub use crate::store::{Expiry, SessionInfo, SessionStore};
+pub use crate::subject::Subject;
 
 #[cfg(cloakroom_loom)]
 pub use crate::shards::watch;

@@ -60,6 +60,11 @@ impl<T> Session<T> {
         self.id = id;
     }
 
+    /// Returns the version that this handle's data was derived from, and its changes.
+    pub(crate) fn versions(&self) -> (&Arc<Record<T>>, Option<&Arc<Record<T>>>) {
+        (&self.base, self.draft.as_ref())
+    }
+
     fn record(&self) -> &Arc<Record<T>> {
         self.draft.as_ref().unwrap_or(&self.base)
     }

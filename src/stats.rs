@@ -20,6 +20,8 @@ pub(crate) enum Event {
     Evicted,
     Rotated,
     Cleared,
+    Revoked,
+    Displaced,
     Swept,
     Conflicted,
     SavedGone,
@@ -167,13 +169,17 @@ pub struct StoreStats {
     pub rotated: u64,
     /// Sessions removed by `clear`.
     pub cleared: u64,
+    /// Sessions ended by `revoke_all` or `revoke_others`.
+    pub revoked: u64,
+    /// Live sessions ended for another of their subject at `max_per_subject`.
+    pub displaced: u64,
     /// Dead sessions removed by slices, by creates as they look ahead, and by `purge_expired`.
     pub swept: u64,
     /// Calls of `try_save` that met a conflict, and retries of `update`.
     pub conflicts: u64,
     /// Calls of `save` and `try_save` on a session that had ended.
     pub saves_refused: u64,
-    /// New sessions that found the store full.
+    /// New sessions that found the store full, or their subject with as many as it may have.
     pub creates_refused: u64,
     /// Panics of user code, a listener or a value's `Drop`, that the store caught.
     pub panics: u64,
@@ -192,6 +198,8 @@ impl Stats {
             evicted: self.total(Event::Evicted),
             rotated: self.total(Event::Rotated),
             cleared: self.total(Event::Cleared),
+            revoked: self.total(Event::Revoked),
+            displaced: self.total(Event::Displaced),
             swept: self.total(Event::Swept),
             conflicts: self.total(Event::Conflicted),
             saves_refused: self.total(Event::SavedGone),

@@ -3,8 +3,8 @@
 //! Each operation reads the clock once, hashes once and locks one shard once, unless it says otherwise,
 //! and runs user code only after the lock is released. Loading and destroying are here;
 //! creating in `store/create.rs`, changes of data in `store/commit.rs`, of lifetimes and ids in
-//! `store/lifetime.rs`, what only adapters need in `store/dated.rs`, walks in `store/walk.rs`, with what
-//! they must know of rotations in `store/moves.rs`.
+//! `store/lifetime.rs`, all of one subject in `store/subjects.rs`, what only adapters need in
+//! `store/dated.rs`, walks in `store/walk.rs`, with what they must know of rotations in `store/moves.rs`.
 
 mod commit;
 mod create;
@@ -12,9 +12,12 @@ mod create;
 mod dated;
 mod lifetime;
 mod moves;
+mod room;
+mod subjects;
 mod walk;
 
 pub use lifetime::Expiry;
+pub use subjects::SessionInfo;
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -32,6 +35,7 @@ use crate::gate::Gate;
 use crate::id::mint::Mint;
 use crate::id::sealed::Named;
 use crate::id::{AsSessionId, SessionId};
+use crate::register::Register;
 use crate::session::Session;
 use crate::shards::{Exclusive, Place};
 use crate::stats::{Event, Stats};
@@ -83,6 +87,8 @@ struct Inner<T> {
     /// form of an id is a miss without a digest or a lock.
     foreign_ids: AtomicBool,
     moves: Moves,
+    /// Whose the sessions are, in a store that asks. Apart, because most do not.
+    register: Option<Box<Register<T>>>,
 }
 
 impl SessionStore<Attributes> {
@@ -118,6 +124,7 @@ impl<T> SessionStore<T> {
             stats: Stats::new(),
             foreign_ids: AtomicBool::new(false),
             moves: Moves::new(),
+            register: config.register.map(Box::new),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -240,7 +247,7 @@ impl<T> Inner<T> {
         if revoked {
             let ended = take_dead(&mut self.gate.exclusive(place.shard), &place, now);
             self.capacity.release(usize::from(ended.is_some()));
-            self.ends.deliver(&self.stats, ended);
+            self.tell(ended);
         }
         self.tend(now);
         revoked
@@ -264,7 +271,23 @@ impl<T> Inner<T> {
     /// Deals with what a slice has removed, outside every lock.
     fn settle(&self, batch: Batch<T>) {
         self.count_swept(batch.len());
-        self.ends.deliver(&self.stats, batch.into_ended());
+        self.tell(batch.into_ended());
+    }
+
+    /// Deals with sessions that have left the table, outside every lock: whatever was kept of them goes, then
+    /// the listener is told. Every session that ends comes by here, once.
+    fn tell(&self, ended: impl IntoIterator<Item = Ended<T>>) {
+        self.ends.deliver(&self.stats, ended.into_iter().inspect(|ended| self.forget(ended)));
+    }
+
+    #[inline]
+    fn forget(&self, ended: &Ended<T>) {
+        // A rotated session lives on, and its record with it.
+        if ended.cause() != Cause::Rotated {
+            if let Some(register) = &self.register {
+                register.leave(ended.record());
+            }
+        }
     }
 
     fn count_swept(&self, swept: usize) {

@@ -15,6 +15,7 @@ pub(crate) use std::sync::atomic::Ordering;
 #[cfg(not(cloakroom_loom))]
 mod real {
     pub(crate) use crate::shards::Mutex;
+    pub(crate) use ahash::RandomState;
     pub(crate) use crossbeam_utils::Backoff;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use std::thread_local;
@@ -23,6 +24,9 @@ mod real {
 #[cfg(cloakroom_loom)]
 mod model {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+
+    /// The same in every schedule, so that a replay finds what it found before.
+    pub(crate) type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
     /// Like the real one, not poisoned by a panic.
     #[derive(Default)]

@@ -74,6 +74,20 @@ fn sweep_budgets_out_of_range_are_refused() {
 }
 
 #[test]
+fn limits_per_subject_out_of_range_or_without_subjects_are_refused() {
+    use cloakroom::{OnLimit::Reject, Subject};
+    let index = |b: Builder<u8>| b.index_by(|user| Some(Subject::from(*user)));
+    for limit in [0, 1025, usize::MAX] {
+        let value = format!("is {limit},");
+        let set = |b| index(b).max_per_subject(limit, Reject);
+        assert_refused(set, "max_per_subject", &[&value, "from 1 to 1024"]);
+    }
+    assert_refused(|b| b.max_per_subject(1, Reject), "max_per_subject", &["with index_by"]);
+    assert_built(|b| index(b.max_per_subject(1, Reject)));
+    assert_built(|b| index(b).max_per_subject(1024, Reject));
+}
+
+#[test]
 fn last_value_of_a_setting_counts() {
     assert_built(|b| b.ttl(Duration::ZERO).ttl(SECOND * 60).shards(3).shards(4));
     assert_refused(|b| b.shards(4).shards(3), "shards", &["is 3"]);

@@ -10,7 +10,8 @@ use super::{Inner, SessionStore};
 use crate::clock::Tick;
 use crate::entry::{Entry, Record};
 use crate::error::SaveError;
-use crate::id::AsSessionId;
+use crate::id::{AsSessionId, SessionId};
+use crate::register::{Booking, Register, Unlisted};
 use crate::session::Session;
 use crate::shards::Place;
 use crate::stats::Event;
@@ -26,11 +27,13 @@ pub(super) enum Committed<T> {
     Used(Arc<Record<T>>),
     /// Not stored, because the session has ended.
     Gone(Arc<Record<T>>),
+    /// Not stored, because the subject that the session would belong to has as many as it may.
+    Limited(Arc<Record<T>>),
 }
 
 impl<T: Clone> SessionStore<T> {
     /// Stores a handle's data. Returns `true` if it was stored; `false`, and changes nothing, if the
-    /// session has ended.
+    /// session has ended, or would become another subject's that has as many as it may.
     ///
     /// The last save wins: use [`try_save`](Self::try_save) or [`update`](Self::update) where two
     /// requests may change one session. The handle's id need not come from this store's `create`,
@@ -42,7 +45,11 @@ impl<T: Clone> SessionStore<T> {
     ///
     /// Counts as activity. Never changes the session's absolute limit.
     pub fn save(&self, session: &Session<T>) -> bool {
-        let Ok(copy) = self.inner.commit_handle(session, |_| true) else {
+        let saved = match &self.inner.register {
+            None => self.inner.commit_handle(session, &Unlisted, |_| true),
+            Some(register) => self.inner.save_listed(session, register),
+        };
+        let Ok(copy) = saved else {
             return false;
         };
         if let Some(before) = copy.and_then(|copy| session.note_copy(copy)) {
@@ -61,7 +68,8 @@ impl<T: Clone> SessionStore<T> {
     ///
     /// # Errors
     ///
-    /// [`SaveError::Conflict`] if it was saved by another; [`SaveError::Gone`] if it has ended.
+    /// [`SaveError::Conflict`] if it was saved by another; [`SaveError::Gone`] if it has ended;
+    /// [`SaveError::SubjectLimit`] if it would become another subject's, which has as many as it may.
     ///
     /// # Examples
     ///
@@ -78,7 +86,15 @@ impl<T: Clone> SessionStore<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_save(&self, session: &mut Session<T>) -> Result<(), SaveError> {
-        let copy = self.inner.commit_handle(session, |stored| session.is_based_on(stored))?;
+        let wanted = |stored: &Arc<Record<T>>| session.is_based_on(stored);
+        let copy = match &self.inner.register {
+            None => self.inner.commit_handle(session, &Unlisted, wanted)?,
+            Some(register) => {
+                let (base, draft) = session.versions();
+                let change = register.change(session, base, draft);
+                self.inner.commit_handle(session, &change, wanted)?
+            }
+        };
         for held in session.rebase(copy) {
             self.inner.ends.discard(&self.inner.stats, held);
         }
@@ -107,11 +123,21 @@ impl<T: Clone> SessionStore<T> {
     /// assert_eq!(visits, Some(1));
     /// # Ok::<(), cloakroom::BuildError>(())
     /// ```
-    pub fn update<R>(
+    pub fn update<R>(&self, id: impl AsSessionId, change: impl FnMut(&mut T) -> R) -> Option<R> {
+        self.try_update(id, change).ok()
+    }
+
+    /// Changes a session's data as one step, like [`update`](Self::update), or says why not.
+    ///
+    /// # Errors
+    ///
+    /// [`SaveError::Gone`] if there is no live session of this id; [`SaveError::SubjectLimit`] if it would
+    /// become another subject's, which has as many as it may. Never [`SaveError::Conflict`].
+    pub fn try_update<R>(
         &self,
         id: impl AsSessionId,
         mut change: impl FnMut(&mut T) -> R,
-    ) -> Option<R> {
+    ) -> Result<R, SaveError> {
         let inner = &*self.inner;
         let place = inner.resolve(id.named()).map(|id| inner.gate.place(id));
         let current = || inner.current(inner.clock.now(), place.as_ref()?);
@@ -120,24 +146,15 @@ impl<T: Clone> SessionStore<T> {
             let mut value = seen.value.clone();
             let result = change(&mut value);
             let record = Record::fresh(value);
-            // The clock once more: the closure took its time.
-            let now = inner.clock.now();
-            let committed = inner.commit(now, place, record, |stored| Arc::ptr_eq(stored, &seen));
-            inner.ends.discard(&inner.stats, seen);
-            let (done, left) = match committed {
-                Committed::Replaced(old) => (Some(true), old),
-                Committed::Conflict(record) | Committed::Used(record) => (None, record),
-                Committed::Gone(record) => (Some(false), record),
-            };
-            inner.ends.discard(&inner.stats, left);
-            match done {
-                Some(true) => return Some(result),
-                Some(false) => break,
-                None => backoff.snooze(),
+            match inner.commit_update(place, record, seen) {
+                Ok(()) => return Ok(result),
+                Err(SaveError::Conflict) => backoff.snooze(),
+                Err(SaveError::Gone) => break,
+                Err(refused) => return Err(refused),
             }
         }
         inner.stats.count(Event::Missed);
-        None
+        Err(SaveError::Gone)
     }
 }
 
@@ -148,10 +165,51 @@ impl<T> Inner<T> {
         self.gate.read(place, show).flatten()
     }
 
+    /// Apart, so that the save of a store without a register is compiled as if there were none.
+    #[inline(never)]
+    fn save_listed(
+        &self,
+        session: &Session<T>,
+        register: &Register<T>,
+    ) -> Result<Option<Arc<Record<T>>>, SaveError>
+    where
+        T: Clone,
+    {
+        let (base, draft) = session.versions();
+        self.commit_handle(session, &register.change(session, base, draft), |_| true)
+    }
+
+    /// Stores an updated copy of what was seen, if that is still stored, and drops what is left over.
+    fn commit_update(
+        &self,
+        place: &Place,
+        record: Arc<Record<T>>,
+        seen: Arc<Record<T>>,
+    ) -> Result<(), SaveError> {
+        let changed = Arc::clone(&record);
+        let booking = self.register.as_ref();
+        let booking =
+            booking.map(|register| register.change(&changed.value, &seen, Some(&changed)));
+        // The clock once more: user code took its time.
+        let now = self.clock.now();
+        let wanted = |stored: &Arc<Record<T>>| Arc::ptr_eq(stored, &seen);
+        let committed = match &booking {
+            None => self.commit(now, place, record, &Unlisted, wanted),
+            Some(change) => self.commit(now, place, record, change, wanted),
+        };
+        self.ends.discard(&self.stats, changed);
+        self.ends.discard(&self.stats, seen);
+        let (result, left) = committed.into_result();
+        self.ends.discard(&self.stats, left);
+        result
+    }
+
     /// Stores what a handle holds, its draft or else a copy of its data. Returns the copy, if it was one.
+    #[inline]
     fn commit_handle(
         &self,
         session: &Session<T>,
+        booking: &impl Booking<T>,
         wanted: impl Fn(&Arc<Record<T>>) -> bool,
     ) -> Result<Option<Arc<Record<T>>>, SaveError>
     where
@@ -159,14 +217,14 @@ impl<T> Inner<T> {
     {
         let place = self.gate.place(*session.id());
         if let Some(draft) = session.draft() {
-            match self.commit(self.clock.now(), &place, draft, &wanted) {
+            match self.commit(self.clock.now(), &place, draft, booking, &wanted) {
                 // A clone of the handle, which shared the draft, has stored it in the meantime.
                 Committed::Used(draft) => self.ends.discard(&self.stats, draft),
                 committed => return self.conclude(committed).map(|()| None),
             }
         }
         let copy = session.to_copy();
-        let committed = self.commit(self.clock.now(), &place, Arc::clone(&copy), wanted);
+        let committed = self.commit(self.clock.now(), &place, Arc::clone(&copy), booking, &wanted);
         match self.conclude(committed) {
             Ok(()) => Ok(Some(copy)),
             Err(error) => {
@@ -178,34 +236,54 @@ impl<T> Inner<T> {
 
     /// Drops what a commit left over, and says whether it stored.
     fn conclude(&self, committed: Committed<T>) -> Result<(), SaveError> {
-        let (result, left) = match committed {
-            Committed::Replaced(old) => (Ok(()), old),
-            Committed::Conflict(record) | Committed::Used(record) => {
-                (Err(SaveError::Conflict), record)
-            }
-            Committed::Gone(record) => {
-                self.stats.count(Event::SavedGone);
-                (Err(SaveError::Gone), record)
-            }
-        };
+        let (result, left) = committed.into_result();
+        if result == Err(SaveError::Gone) {
+            self.stats.count(Event::SavedGone);
+        }
         self.ends.discard(&self.stats, left);
         result
     }
 
     /// Puts a record in the place of the stored one, if the session lives and `wanted` agrees to replace
     /// that one. `wanted` compares pointers, no user code. Drops no record.
+    #[inline]
     pub(super) fn commit(
         &self,
         now: Tick,
         place: &Place,
+        mut record: Arc<Record<T>>,
+        booking: &impl Booking<T>,
+        wanted: impl Fn(&Arc<Record<T>>) -> bool,
+    ) -> Committed<T> {
+        let committed = loop {
+            match self.commit_once(now, place, record, booking, &wanted) {
+                Committed::Limited(back) if self.make_room_for(booking) => record = back,
+                committed => break committed,
+            }
+        };
+        match committed {
+            Committed::Replaced(_) => self.stats.count(Event::Saved),
+            Committed::Conflict(_) => self.stats.count(Event::Conflicted),
+            Committed::Used(_) | Committed::Gone(_) | Committed::Limited(_) => {}
+        }
+        self.tend(now);
+        committed
+    }
+
+    #[inline]
+    fn commit_once(
+        &self,
+        now: Tick,
+        place: &Place,
         record: Arc<Record<T>>,
-        wanted: impl FnOnce(&Arc<Record<T>>) -> bool,
+        booking: &impl Booking<T>,
+        wanted: &impl Fn(&Arc<Record<T>>) -> bool,
     ) -> Committed<T> {
         let mut shard = self.gate.exclusive(place.shard);
         let committed = match shard.find(place) {
             Some(entry) if entry.is_live(now) => {
                 if wanted(entry.record()) {
-                    self.replace(now, entry, record)
+                    self.replace(now, place.id, entry, record, booking)
                 } else {
                     Committed::Conflict(record)
                 }
@@ -213,23 +291,47 @@ impl<T> Inner<T> {
             _ => Committed::Gone(record),
         };
         drop(shard);
-        match committed {
-            Committed::Replaced(_) => self.stats.count(Event::Saved),
-            Committed::Conflict(_) => self.stats.count(Event::Conflicted),
-            Committed::Used(_) | Committed::Gone(_) => {}
-        }
-        self.tend(now);
         committed
     }
 
-    fn replace(&self, now: Tick, entry: &mut Entry<T>, record: Arc<Record<T>>) -> Committed<T> {
-        match entry.commit(record) {
+    #[inline]
+    fn replace(
+        &self,
+        now: Tick,
+        id: SessionId,
+        entry: &mut Entry<T>,
+        record: Arc<Record<T>>,
+        booking: &impl Booking<T>,
+    ) -> Committed<T> {
+        let Ok(booked) = booking.book(entry.record(), id) else {
+            return Committed::Limited(record);
+        };
+        let committed = match entry.commit(record, booked.mark) {
             Ok(old) => {
                 // Only what is stored is activity: a conflict must not show.
                 entry.touch(now, self.policy.idle);
                 Committed::Replaced(old)
             }
             Err(record) => Committed::Used(record),
+        };
+        booking.settle(&booked, matches!(committed, Committed::Replaced(_)));
+        committed
+    }
+
+    #[cold]
+    fn make_room_for(&self, booking: &impl Booking<T>) -> bool {
+        booking.at().is_some_and(|(register, at)| self.make_room_in(register, &at))
+    }
+}
+
+impl<T> Committed<T> {
+    /// Returns whether it was stored, or why not, and the record that is left over.
+    fn into_result(self) -> (Result<(), SaveError>, Arc<Record<T>>) {
+        match self {
+            Self::Replaced(old) => (Ok(()), old),
+            Self::Conflict(record) | Self::Used(record) => (Err(SaveError::Conflict), record),
+            Self::Gone(record) => (Err(SaveError::Gone), record),
+            Self::Limited(record) => (Err(SaveError::SubjectLimit), record),
         }
     }
 }

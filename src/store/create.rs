@@ -13,7 +13,9 @@ use crate::entry::{Entry, Record};
 use crate::error::{CreateError, Rejected};
 use crate::id::sealed::Named;
 use crate::id::{AsSessionId, SessionId};
+use crate::index::Located;
 use crate::session::Session;
+use crate::shards::{Exclusive, Place};
 use crate::stats::Event;
 use crate::sync::Ordering;
 
@@ -87,6 +89,7 @@ impl<T> SessionStore<T> {
     /// # Errors
     ///
     /// [`CreateError::AtCapacity`] if the store is full and nothing may be evicted;
+    /// [`CreateError::SubjectLimit`] if the session's subject has as many as it may;
     /// [`CreateError::Entropy`] if there is no randomness for the id.
     pub fn try_create(&self) -> Result<Session<T>, CreateError>
     where
@@ -110,7 +113,8 @@ impl<T> SessionStore<T> {
     /// # Errors
     ///
     /// [`CreateError::Taken`] if a live session has the id; [`CreateError::AtCapacity`] if the store
-    /// is full and nothing may be evicted.
+    /// is full and nothing may be evicted; [`CreateError::SubjectLimit`] if the session's subject has
+    /// as many as it may.
     pub fn try_create_with_id(
         &self,
         id: impl AsSessionId,
@@ -153,6 +157,8 @@ impl<T> Inner<T> {
         data: T,
         expiry: Expiry,
     ) -> Result<Session<T>, Rejected<T>> {
+        // User code, before anything is taken.
+        let at = self.register.as_ref().and_then(|register| register.place(&data));
         let now = self.clock.now();
         let mut ended = Vec::new();
         let slot = self.capacity.reserve();
@@ -161,17 +167,25 @@ impl<T> Inner<T> {
             return Err(Rejected { value: data, error: CreateError::Taken });
         }
         let slot = slot.or_else(|| self.sweep_for_room(now, || self.sweep.is_due(now)));
-        let slot = slot.or_else(|| self.capacity.make_room(&self.gate, id, now, &mut ended));
+        let slot = slot.or_else(|| match &self.register {
+            None => self.capacity.make_room(&self.gate, id, now, &mut ended),
+            Some(register) => self.make_room_among_guests(register, id, now, &mut ended),
+        });
         let slot = slot.or_else(|| self.sweep_for_room(now, || self.sweep.is_needed()));
         let created = match slot {
-            Some(slot) => self.insert(id, self.begin(data, expiry, now), slot, now, &mut ended),
+            Some(slot) => {
+                let entry = self.begin(data, expiry, now);
+                self.insert(id, entry, at.as_ref(), slot, now, &mut ended)
+            }
             None => {
-                self.stats.count(Event::Refused);
                 let error = CreateError::AtCapacity { max_sessions: self.capacity.max() };
                 Err(Rejected { value: data, error })
             }
         };
-        self.ends.deliver(&self.stats, ended);
+        if let Err(Rejected { error, .. }) = &created {
+            self.stats.add(Event::Refused, u64::from(*error != CreateError::Taken));
+        }
+        self.tell(ended);
         self.tend(now);
         created
     }
@@ -191,19 +205,21 @@ impl<T> Inner<T> {
         &self,
         id: SessionId,
         entry: Entry<T>,
+        at: Option<&Located>,
         slot: Slot<'_>,
         now: Tick,
         ended: &mut Vec<Ended<T>>,
     ) -> Result<Session<T>, Rejected<T>> {
         let record = Arc::clone(entry.record());
         let place = self.gate.place(id);
-        let mut shard = self.gate.exclusive(place.shard);
-        if shard.find(&place).is_some_and(|entry| entry.is_live(now)) {
-            drop(shard);
-            drop(entry);
-            let Ok(record) = Arc::try_unwrap(record) else { unreachable!("it was not stored") };
-            return Err(Rejected { value: record.value, error: CreateError::Taken });
-        }
+        let mut shard = match self.admit(&place, &record, at, now) {
+            Ok(shard) => shard,
+            Err(error) => {
+                drop(entry);
+                let Ok(record) = Arc::try_unwrap(record) else { unreachable!("it was not stored") };
+                return Err(Rejected { value: record.value, error });
+            }
+        };
         let before = ended.len();
         ended.extend(take_dead(&mut shard, &place, now));
         let spent = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
@@ -214,6 +230,31 @@ impl<T> Inner<T> {
         self.count_swept(ended.len() - before);
         self.stats.count(Event::Created);
         Ok(Session::new(id, record))
+    }
+
+    /// Locks the shard of a new session whose id is free, and enters it into the register.
+    fn admit(
+        &self,
+        place: &Place,
+        record: &Record<T>,
+        at: Option<&Located>,
+        now: Tick,
+    ) -> Result<Exclusive<'_, T>, CreateError> {
+        loop {
+            let mut shard = self.gate.exclusive(place.shard);
+            if shard.find(place).is_some_and(|entry| entry.is_live(now)) {
+                return Err(CreateError::Taken);
+            }
+            let Some(register) = &self.register else { return Ok(shard) };
+            if let Ok(mark) = register.enter(at, place.id, now) {
+                record.set_mark(mark);
+                return Ok(shard);
+            }
+            drop(shard);
+            if !at.is_some_and(|at| self.make_room_in(register, at)) {
+                return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
+            }
+        }
     }
 
     /// Makes the session that [`SessionStore::create`] promises where none could be stored.

@@ -230,10 +230,13 @@ impl<T> Inner<T> {
             return Rotated::Gone;
         };
         let moved = Entry::new(entry.deadline(), Arc::clone(entry.record()));
+        if let (Some(register), Some(slot)) = (&self.register, moved.record().mark().slot()) {
+            register.index.rename(slot, new);
+        }
         pair.shard_of(&to).insert(&to, moved);
         self.moves.note(old, new);
         drop(pair);
-        self.ends.deliver(&self.stats, [Ended::new(old, entry, Cause::Rotated)]);
+        self.tell([Ended::new(old, entry, Cause::Rotated)]);
         self.tend(now);
         Rotated::Yes
     }

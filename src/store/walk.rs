@@ -115,7 +115,7 @@ impl<T> SessionStore<T> {
                 let cause = cause(&entry);
                 Ended::new(id, entry, cause)
             });
-            inner.ends.deliver(&inner.stats, ended);
+            inner.tell(ended);
         }
         walk.catch_up(|id| {
             let place = inner.gate.place(id);
@@ -123,7 +123,7 @@ impl<T> SessionStore<T> {
             let Some(entry) = removed else { return Met::No };
             inner.capacity.release(1);
             let cause = cause(&entry);
-            inner.ends.deliver(&inner.stats, [Ended::new(id, entry, cause)]);
+            inner.tell([Ended::new(id, entry, cause)]);
             Met::Yes
         });
     }
@@ -262,7 +262,7 @@ impl<T> Inner<T> {
         let Some(entry) = shard.remove(&place) else { return Removal::Gone };
         drop(shard);
         self.capacity.release(1);
-        self.ends.deliver(&self.stats, [Ended::new(id, entry, cause)]);
+        self.tell([Ended::new(id, entry, cause)]);
         Removal::Done
     }
 

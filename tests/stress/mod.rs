@@ -92,10 +92,18 @@ pub(crate) struct Heard(Arc<Mutex<HashMap<SessionId, Told>>>);
 
 impl Heard {
     pub(crate) fn listener(&self) -> impl Fn(End<'_, u64>) + Send + Sync + 'static {
+        self.listener_of(|data| *data)
+    }
+
+    /// Like [`listener`](Self::listener), of sessions with other data, of which it keeps a number.
+    pub(crate) fn listener_of<T>(
+        &self,
+        number: impl Fn(&T) -> u64 + Send + Sync + 'static,
+    ) -> impl Fn(End<'_, T>) + Send + Sync + 'static {
         let heard = self.clone();
         move |end| {
             let mut ends = heard.0.lock().unwrap();
-            ends.entry(end.id).or_default().push((end.cause, *end.data));
+            ends.entry(end.id).or_default().push((end.cause, number(end.data)));
         }
     }
 

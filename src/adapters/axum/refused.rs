@@ -11,7 +11,7 @@ use crate::error::{CreateError, EntropyError, RotateError, SaveError};
 
 /// Why a session was not created, saved or given another id.
 ///
-/// As a response it is 409 for a conflict or an ended session, 503 where the store had no room or no
+/// As a response it is 409 for a conflict, an ended session or a subject's limit, 503 where the store had no room or no
 /// randomness, and 500 after the response, each with the sentence of its `Display`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,6 +22,8 @@ pub enum Refused {
     Gone,
     /// The store holds as many sessions as it may, and none could be evicted.
     AtCapacity,
+    /// The session's subject has as many sessions as it may.
+    SubjectLimit,
     /// There was no randomness for an id.
     Entropy(EntropyError),
     /// The response has left without a cookie, so that nobody would know the new id.
@@ -31,7 +33,7 @@ pub enum Refused {
 impl Refused {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Conflict | Self::Gone => StatusCode::CONFLICT,
+            Self::Conflict | Self::Gone | Self::SubjectLimit => StatusCode::CONFLICT,
             Self::AtCapacity | Self::Entropy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::ResponseSent => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -44,6 +46,7 @@ impl fmt::Display for Refused {
             Self::Conflict => SaveError::Conflict.fmt(f),
             Self::Gone => SaveError::Gone.fmt(f),
             Self::AtCapacity => f.write_str("the store of sessions is full"),
+            Self::SubjectLimit => SaveError::SubjectLimit.fmt(f),
             Self::Entropy(error) => error.fmt(f),
             Self::ResponseSent => {
                 f.write_str("the response was sent before the session had its id")
@@ -66,6 +69,7 @@ impl From<SaveError> for Refused {
         match error {
             SaveError::Conflict => Self::Conflict,
             SaveError::Gone => Self::Gone,
+            SaveError::SubjectLimit => Self::SubjectLimit,
         }
     }
 }
@@ -74,6 +78,7 @@ impl From<CreateError> for Refused {
     fn from(error: CreateError) -> Self {
         match error {
             CreateError::AtCapacity { .. } => Self::AtCapacity,
+            CreateError::SubjectLimit { .. } => Self::SubjectLimit,
             CreateError::Entropy(error) => Self::Entropy(error),
             CreateError::Taken => unreachable!("the store draws another id"),
         }

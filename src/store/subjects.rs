@@ -1,0 +1,275 @@
+//! Owns the operations on all sessions of one subject: list, count, revoke.
+//!
+//! A subject's list says which ids to look at, some at a time; what is answered, and what is ended, is decided for
+//! each session under its own shard's lock. So a subject with a million sessions delays nobody by more than a slice.
+
+use std::time::SystemTime;
+
+use super::room::is_in;
+use super::{Inner, SessionStore};
+use crate::clock::{NEVER, Tick, Wall};
+use crate::ends::{Cause, Ended};
+use crate::entry::Entry;
+use crate::id::SessionId;
+use crate::index::{Index, Located, STEP, Slot, Standing, tick};
+use crate::register::{OnLimit, Register};
+use crate::subject::Subject;
+
+/// One session in a list of a subject's sessions.
+///
+/// The times are the system's, for people to read: the store itself counts on a clock that nobody sets. With a
+/// [`ManualClock`](crate::ManualClock) they count from the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// The session's id.
+    pub id: SessionId,
+    /// When it was created, to the second. A rotation leaves it.
+    pub created: SystemTime,
+    /// When it will end if it is not used; `None` if never.
+    pub expires: Option<SystemTime>,
+    /// When it was last used; `None` where nothing says so, because the store has no idle timeout or the session
+    /// has a lifetime of its own. In the last stretch, when the absolute limit is nearer than the idle
+    /// timeout, it may have been used since.
+    pub last_seen: Option<SystemTime>,
+}
+
+/// What is known of a live session of a subject, in ticks.
+#[derive(Clone, Copy)]
+struct Sight {
+    slot: Slot,
+    id: SessionId,
+    created: Tick,
+    expires: Tick,
+    seen: Option<Tick>,
+}
+
+impl Sight {
+    fn into_info(self, wall: &Wall) -> SessionInfo {
+        SessionInfo {
+            id: self.id,
+            created: wall.at(self.created),
+            expires: (self.expires != NEVER).then(|| wall.at(self.expires)),
+            last_seen: self.seen.map(|seen| wall.at(seen)),
+        }
+    }
+}
+
+impl<T> SessionStore<T> {
+    /// Returns a subject's live sessions, the one that became the subject's last coming first. Counts as nobody's
+    /// activity.
+    ///
+    /// A session that is the subject's throughout the call is listed once, whether it is rotated meanwhile or not.
+    /// Empty in a store without [`index_by`](crate::Builder::index_by). Takes time for that subject's
+    /// sessions only.
+    ///
+    /// # Locking
+    ///
+    /// The lock of the subject's part of the index for a slice of its list at a time, and each session's shard's
+    /// shared lock for a probe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::{SessionStore, Subject};
+    ///
+    /// #[derive(Clone, Default)]
+    /// struct Visitor { user: Option<u64> }
+    ///
+    /// let builder = SessionStore::<Visitor>::builder();
+    /// let store = builder.index_by(|visitor| visitor.user.map(Subject::from)).build()?;
+    /// let phone = store.create_with(Visitor { user: Some(42) });
+    /// let laptop = store.create_with(Visitor { user: Some(42) });
+    ///
+    /// let ids: Vec<_> = store.sessions_of(42).iter().map(|session| session.id).collect();
+    /// assert_eq!(ids, [*laptop.id(), *phone.id()]);
+    /// assert_eq!(store.revoke_others(42, phone.id()), 1);
+    /// assert_eq!(store.count_of(42), 1);
+    /// # Ok::<(), cloakroom::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn sessions_of(&self, subject: impl Into<Subject>) -> Vec<SessionInfo> {
+        let wall = self.inner.clock.wall();
+        let mut found = Vec::new();
+        self.inner.each_of(&subject.into(), |register, at, slot, id| {
+            let sight = self.inner.sight(&register.index, at, slot, id);
+            found.extend(sight.map(|sight| sight.into_info(&wall)));
+        });
+        found
+    }
+
+    /// Returns how many live sessions a subject has, like the length of
+    /// [`sessions_of`](Self::sessions_of).
+    #[must_use]
+    pub fn count_of(&self, subject: impl Into<Subject>) -> usize {
+        let mut count = 0;
+        self.inner.each_of(&subject.into(), |register, at, slot, id| {
+            count += usize::from(self.inner.sight(&register.index, at, slot, id).is_some());
+        });
+        count
+    }
+
+    /// Ends all sessions of a subject, and returns how many: "log out everywhere".
+    ///
+    /// No session that was the subject's when the call began is so afterwards, whatever is signed in, saved or
+    /// rotated meanwhile. One that becomes the subject's during the call may be ended or not. They end with
+    /// [`Cause::Revoked`].
+    ///
+    /// # Locking
+    ///
+    /// As for [`sessions_of`](Self::sessions_of), and each session's shard's exclusive lock for its removal: a
+    /// million sessions are ended one by one while others are served.
+    pub fn revoke_all(&self, subject: impl Into<Subject>) -> usize {
+        self.inner.revoke_but(&subject.into(), None)
+    }
+
+    /// Ends all sessions of a subject but one, like [`revoke_all`](Self::revoke_all): "log out my other devices".
+    ///
+    /// The one that is kept may be rotated meanwhile. If it is not a live session of the subject, all end.
+    pub fn revoke_others(&self, subject: impl Into<Subject>, keep: &SessionId) -> usize {
+        let slot = |entry: &Entry<T>| entry.record().mark().slot();
+        let keep = self.inner.gate.read(&self.inner.gate.place(*keep), slot).flatten();
+        self.inner.revoke_but(&subject.into(), keep)
+    }
+}
+
+impl<T> Inner<T> {
+    /// Calls `visit` for each session in a subject's list, which need not be in the table any more.
+    fn each_of(
+        &self,
+        subject: &Subject,
+        mut visit: impl FnMut(&Register<T>, &Located, Slot, SessionId),
+    ) {
+        if let Some(register) = &self.register {
+            let at = register.index.locate(subject);
+            let mut walk = register.index.walk(&at);
+            let mut step = Vec::with_capacity(if walk.is_some() { STEP } else { 0 });
+            while walk.as_mut().is_some_and(|walk| walk.step(&mut step)) {
+                for (slot, id) in step.drain(..) {
+                    visit(register, &at, slot, id);
+                }
+            }
+        }
+        self.tend(self.clock.now());
+    }
+
+    fn revoke_but(&self, subject: &Subject, keep: Option<Slot>) -> usize {
+        let mut revoked = 0;
+        self.each_of(subject, |register, at, slot, id| {
+            if keep != Some(slot) {
+                let ended =
+                    self.end_of_subject(&register.index, at, slot, id, Some(Cause::Revoked));
+                revoked += usize::from(ended == Some(Cause::Revoked));
+            }
+        });
+        revoked
+    }
+
+    /// Looks at a session in a subject's list, under whatever id it now has.
+    fn sight(&self, index: &Index, at: &Located, slot: Slot, mut id: SessionId) -> Option<Sight> {
+        loop {
+            let now = self.clock.now();
+            let look = |entry: &Entry<T>| {
+                let expires = entry.live_until(now)?;
+                let here = index.standing(slot, at, id) == Standing::Here;
+                let created = tick(index.born(slot).filter(|_| here)?);
+                let seen = entry.seen(expires, self.policy.idle);
+                Some(Sight { slot, id, created, expires, seen })
+            };
+            let in_slot = |entry: &Entry<T>| is_in(entry, slot).then(|| look(entry));
+            if let Some(sight) = self.gate.read(&self.gate.place(id), in_slot).flatten() {
+                return sight;
+            }
+            let Standing::Renamed(new) = self.strike(index, at, slot, id) else { return None };
+            id = new;
+        }
+    }
+
+    /// Strikes out the node of a session that is not in the table any more, and says what else became of it.
+    pub(super) fn strike(
+        &self,
+        index: &Index,
+        at: &Located,
+        slot: Slot,
+        id: SessionId,
+    ) -> Standing {
+        let place = self.gate.place(id);
+        let mut shard = self.gate.exclusive(place.shard);
+        if shard.find(&place).is_some_and(|entry| is_in(entry, slot)) {
+            // Rotated here, or created under a known id, since it was missed.
+            return Standing::Renamed(id);
+        }
+        index.strike(slot, at, id)
+    }
+
+    /// Takes a session in a subject's list out of the table, under whatever id it now has, and returns how it ended:
+    /// for `cause`, if it lives; without a cause, it ends only if it is dead.
+    fn end_of_subject(
+        &self,
+        index: &Index,
+        at: &Located,
+        slot: Slot,
+        mut id: SessionId,
+        cause: Option<Cause>,
+    ) -> Option<Cause> {
+        loop {
+            let now = self.clock.now();
+            let place = self.gate.place(id);
+            let mut shard = self.gate.exclusive(place.shard);
+            let found = shard.find(&place);
+            let standing = match found.filter(|entry| is_in(entry, slot)) {
+                Some(entry) => {
+                    if index.standing(slot, at, id) != Standing::Here {
+                        return None;
+                    }
+                    let cause = entry.death(now).map(Cause::from).or(cause)?;
+                    let entry = shard.remove(&place)?;
+                    drop(shard);
+                    self.capacity.release(1);
+                    self.tell([Ended::new(id, entry, cause)]);
+                    return Some(cause);
+                }
+                None => index.strike(slot, at, id),
+            };
+            let Standing::Renamed(new) = standing else { return None };
+            id = new;
+        }
+    }
+
+    /// Makes room for one more session in a full list, if the store's limit allows. Returns whether it is worth
+    /// another try.
+    #[cold]
+    pub(super) fn make_room_in(&self, register: &Register<T>, at: &Located) -> bool {
+        let Some(limit) = register.limit else { return false };
+        let mut live = Vec::new();
+        let mut gone = false;
+        for (slot, id) in register.index.sessions(at) {
+            match self.sight(&register.index, at, slot, id) {
+                Some(sight) => live.push(sight),
+                None => {
+                    gone = true;
+                    // An expired one, if it is still there.
+                    self.end_of_subject(&register.index, at, slot, id, None);
+                }
+            }
+        }
+        if gone || live.len() < limit.most {
+            return true;
+        }
+        let victim = match limit.then {
+            OnLimit::Reject => None,
+            OnLimit::RevokeOldest => live.last(),
+            // Of several, the one that has been the subject's the longest.
+            OnLimit::RevokeIdlest => {
+                live.iter().rev().min_by_key(|it| it.seen.unwrap_or(it.created))
+            }
+        };
+        let end = |it: &Sight| {
+            self.end_of_subject(&register.index, at, it.slot, it.id, Some(Cause::Displaced))
+        };
+        victim.map(end).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests;

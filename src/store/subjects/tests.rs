@@ -1,0 +1,130 @@
+//! What needs to see the index itself: that nothing stays in it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::SessionStore;
+use crate::clock::ManualClock;
+use crate::id::SessionId;
+use crate::register::OnLimit;
+use crate::subject::Subject;
+
+/// Whose session it is; 0 for a guest's.
+type Whose = u64;
+
+fn subject(whose: &Whose) -> Option<Subject> {
+    (*whose != 0).then(|| Subject::from(*whose))
+}
+
+fn is_bare(store: &SessionStore<Whose>) -> bool {
+    store.inner.register.as_ref().is_some_and(|register| register.index.is_bare())
+}
+
+/// A generator whose numbers are the same in each run.
+fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed;
+    move |below| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    }
+}
+
+fn agrees(store: &SessionStore<Whose>, subjects: u64) {
+    let mut walked: BTreeMap<Whose, Vec<SessionId>> = BTreeMap::new();
+    store.for_each(|id, whose| walked.entry(*whose).or_default().push(*id));
+    for whose in 1..=subjects {
+        let mut listed: Vec<_> = store.sessions_of(whose).iter().map(|it| it.id).collect();
+        listed.sort_unstable();
+        let mut walked = walked.remove(&whose).unwrap_or_default();
+        walked.sort_unstable();
+        assert_eq!(listed, walked, "of {whose}");
+    }
+}
+
+#[test]
+fn index_follows_a_million_random_operations_and_is_empty_in_the_end() {
+    const SUBJECTS: usize = 40;
+    for (seed, limit) in [(1, None), (2, Some(OnLimit::RevokeIdlest))] {
+        let clock = ManualClock::new();
+        let builder = SessionStore::<Whose>::builder().index_by(subject).shards(4);
+        let builder = builder.ttl(Duration::from_secs(400)).idle_timeout(Duration::from_secs(100));
+        let builder = match limit {
+            Some(then) => builder.max_per_subject(3, then),
+            None => builder.max_sessions(300),
+        };
+        let store = builder.clock(clock.clone()).build().unwrap();
+        let (mut number, mut ids) = (numbers(seed), vec![*store.create_with(0).id()]);
+        for step in 0..500_000 {
+            let id = ids[number(ids.len())];
+            let whose = number(SUBJECTS + 1) as Whose;
+            match number(20) {
+                0..=6 => {
+                    let at = number(2_000);
+                    let new = *store.create_with(whose).id();
+                    if at < ids.len() { ids[at] = new } else { ids.push(new) }
+                }
+                7..=8 => _ = store.destroy(&id),
+                9..=11 => _ = store.update(&id, |held| *held = whose),
+                12..=14 => {
+                    if let Some(mut session) = store.load(&id) {
+                        store.rotate(&mut session);
+                        ids.push(*session.id());
+                        *session = whose;
+                        store.save(&session);
+                    }
+                }
+                15 => _ = store.set_expiry(&id, Duration::from_secs(number(300) as u64)),
+                16 if number(50) == 0 => _ = store.revoke_all(whose),
+                17 => clock.advance(Duration::from_secs(number(2) as u64)),
+                18 if number(500) == 0 => _ = store.retain(|_, held| *held % 5 != 0),
+                19 if number(5_000) == 0 => store.clear(),
+                _ => _ = store.load(&id),
+            }
+            ids.truncate(2_000);
+            if step % 10_000 == 0 {
+                agrees(&store, SUBJECTS as u64);
+            }
+        }
+        agrees(&store, SUBJECTS as u64);
+        clock.advance(Duration::from_secs(400));
+        store.purge_expired();
+        assert!(store.is_empty() && is_bare(&store));
+    }
+}
+
+#[test]
+fn every_way_a_session_ends_takes_it_out_of_the_index() {
+    let clock = ManualClock::new();
+    let builder = SessionStore::<Whose>::builder().index_by(subject).shards(2).clock(clock.clone());
+    let store = builder.ttl(Duration::from_secs(60)).build().unwrap();
+    type Way<'a> = (&'a str, &'a dyn Fn(&SessionId));
+    let ways: [Way<'_>; 7] = [
+        ("destroy", &|id| assert!(store.destroy(id))),
+        ("retain", &|_| assert_eq!(store.retain(|_, _| false), 1)),
+        ("clear", &|_| store.clear()),
+        ("revoke_all", &|_| assert_eq!(store.revoke_all(7), 1)),
+        ("update", &|id| {
+            store.update(id, |whose| *whose = 0).unwrap();
+            assert!(is_bare(&store), "a guest has no place in it");
+            store.destroy(id);
+        }),
+        ("purge", &|_| {
+            clock.advance(Duration::from_secs(60));
+            assert_eq!(store.purge_expired(), 1);
+        }),
+        ("a slice, or looking ahead", &|_| {
+            clock.advance(Duration::from_secs(60));
+            for _ in 0..1_000 {
+                store.destroy(store.create_with(0).id());
+            }
+        }),
+    ];
+    for (way, end) in ways {
+        let mut session = store.create_with(7);
+        store.rotate(&mut session);
+        assert!(!is_bare(&store));
+        end(session.id());
+        assert!(is_bare(&store), "{way}");
+    }
+}

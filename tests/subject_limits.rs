@@ -1,0 +1,173 @@
+//! `max_per_subject`: never one more, whatever signs in at the same time, and nobody ended for nothing.
+
+use std::time::Duration;
+
+use cloakroom::{
+    Builder, Cause, CreateError, ManualClock, OnLimit, Rejected, SaveError, SessionStore, Subject,
+};
+
+mod stress;
+
+use stress::{Heard, race, race2, rounds};
+
+/// The user's number; 0 for a guest.
+fn builder(most: usize, then: OnLimit) -> Builder<u64> {
+    let subject = |user: &u64| (*user != 0).then(|| Subject::from(*user));
+    SessionStore::<u64>::builder().index_by(subject).max_per_subject(most, then).shards(2)
+}
+
+const LIMIT: CreateError = CreateError::SubjectLimit { max_per_subject: 2 };
+
+#[test]
+fn one_more_than_the_limit_is_rejected_by_whatever_operation() {
+    let store = builder(2, OnLimit::Reject).build().unwrap();
+    let mine = [store.create_with(1), store.create_with(1)];
+    let Err(Rejected { value: 1, error: LIMIT }) = store.try_create_with(1) else {
+        panic!("the data comes back with the reason")
+    };
+    assert!(store.try_create_with_id("an id", 1).is_err_and(|rejected| rejected.error == LIMIT));
+    let unstored = store.create_with(1);
+    assert!(!store.contains(unstored.id()));
+    let mut guest = store.create();
+    *guest = 1;
+    assert!(!store.save(&guest));
+    assert_eq!(store.try_save(&mut guest), Err(SaveError::SubjectLimit));
+    assert_eq!(store.update(guest.id(), |user| *user = 1), None);
+    assert_eq!(store.try_update(guest.id(), |user| *user = 1), Err(SaveError::SubjectLimit));
+    assert_eq!(*store.peek(guest.id()).unwrap(), 0, "the old value stays");
+    assert_eq!(store.stats().creates_refused, 3);
+    assert_eq!((store.count_of(1), store.len()), (2, 3));
+    // What is the subject's already may be saved.
+    assert!(mine.iter().all(|session| store.save(session)));
+    store.destroy(mine[0].id());
+    store.try_save(&mut guest).unwrap();
+    assert_eq!(store.count_of(1), 2);
+    assert!(store.try_create_with(2).is_ok());
+}
+
+#[test]
+fn oldest_of_the_subject_makes_room_and_ends_with_its_cause() {
+    let heard = Heard::default();
+    let store = builder(2, OnLimit::RevokeOldest).on_end(heard.listener()).build().unwrap();
+    let mut first = store.create_with(1);
+    let guest = store.create();
+    let second = store.create_with(1);
+    // Rotated and used, it still is the oldest.
+    assert!(store.rotate(&mut first) && store.touch(first.id()));
+    store.create_with(2);
+    let third = store.create_with(1);
+    assert_eq!(heard.of(first.id()), [(Cause::Displaced, 1)]);
+    store.update(guest.id(), |user| *user = 1).unwrap();
+    assert_eq!(heard.of(second.id()), [(Cause::Displaced, 1)]);
+    let ids: Vec<_> = store.sessions_of(1).iter().map(|session| session.id).collect();
+    assert_eq!(ids, [*guest.id(), *third.id()]);
+    assert_eq!((store.stats().displaced, store.count_of(2)), (2, 1));
+}
+
+#[test]
+fn idlest_of_the_subject_makes_room() {
+    let clock = ManualClock::new();
+    let store = builder(3, OnLimit::RevokeIdlest).clock(clock.clone());
+    let store = store.idle_timeout(Duration::from_secs(600)).build().unwrap();
+    let sessions: Vec<_> = (0..3)
+        .map(|_| {
+            clock.advance(Duration::from_secs(1));
+            store.create_with(1)
+        })
+        .collect();
+    clock.advance(Duration::from_secs(1));
+    store.touch(sessions[0].id());
+    store.create_with(1);
+    let lives = |at: usize| store.contains(sessions[at].id());
+    assert_eq!([lives(0), lives(1), lives(2)], [true, false, true]);
+    // One whose end was set says nothing of its use: its creation counts, which was the first.
+    store.set_expiry(sessions[0].id(), Duration::from_secs(5000));
+    store.create_with(1);
+    assert_eq!([lives(0), lives(2)], [false, true]);
+}
+
+#[test]
+fn expired_session_does_not_count_and_nobody_is_displaced_in_its_stead() {
+    for then in [OnLimit::Reject, OnLimit::RevokeOldest, OnLimit::RevokeIdlest] {
+        let clock = ManualClock::new();
+        let heard = Heard::default();
+        let store = builder(2, then).clock(clock.clone()).on_end(heard.listener()).build().unwrap();
+        let old = store.create_with(1);
+        let short = store.create_with(1);
+        store.set_expiry(short.id(), Duration::from_secs(60));
+        clock.advance(Duration::from_secs(60));
+        let new = store.try_create_with(1).unwrap();
+        assert!(store.contains(old.id()) && store.contains(new.id()));
+        assert_eq!(heard.of(short.id()), [(Cause::Expired, 1)]);
+        assert_eq!((store.len(), store.stats().displaced), (2, 0));
+    }
+}
+
+#[test]
+fn taken_id_displaces_nobody() {
+    let store = builder(1, OnLimit::RevokeOldest).build().unwrap();
+    let mine = store.create_with(1);
+    store.try_create_with_id("theirs", 0).unwrap();
+    let refused = store.try_create_with_id("theirs", 1).unwrap_err();
+    assert_eq!(refused.error, CreateError::Taken);
+    assert!(store.contains(mine.id()));
+}
+
+#[test]
+fn refused_sign_in_holds_no_place_in_a_bounded_store() {
+    let store = builder(1, OnLimit::Reject).max_sessions(2).build().unwrap();
+    store.create_with(1);
+    (0..10).for_each(|_| assert!(store.try_create_with(1).is_err()));
+    assert_eq!(store.len(), 1);
+    let guest = store.create();
+    assert!(store.contains(guest.id()));
+}
+
+#[test]
+fn of_simultaneous_sign_ins_exactly_as_many_as_fit_are_let_in() {
+    for round in 0..rounds(500) {
+        let store = builder(2, OnLimit::Reject).build().unwrap();
+        let theirs = store.clone();
+        // Some create, some make a guest's session theirs.
+        let results = race(4, move |me| {
+            if (me + round) % 2 == 0 {
+                return theirs.try_create_with(1).is_ok();
+            }
+            let guest = theirs.create();
+            theirs.update(guest.id(), |user| *user = 1).is_some()
+        });
+        assert_eq!(results.iter().filter(|let_in| **let_in).count(), 2);
+        assert_eq!(store.count_of(1), 2);
+    }
+}
+
+#[test]
+fn each_of_simultaneous_sign_ins_displaces_one_at_the_most() {
+    for then in [OnLimit::RevokeOldest, OnLimit::RevokeIdlest] {
+        for _ in 0..rounds(300) {
+            let heard = Heard::default();
+            let store = builder(3, then).on_end(heard.listener()).build().unwrap();
+            (0..3).for_each(|_| _ = store.create_with(1));
+            let theirs = store.clone();
+            let ids = race(3, move |_| *theirs.create_with(1).id());
+            assert_eq!((store.count_of(1), heard.each_once()), (3, 3));
+            assert!(ids.iter().filter(|id| store.contains(*id)).count() > 0);
+        }
+    }
+}
+
+#[test]
+fn limit_holds_at_every_moment_for_whoever_looks() {
+    let store = builder(2, OnLimit::RevokeOldest).build().unwrap();
+    let (ours, theirs) = (store.clone(), store.clone());
+    let signs_in = move || {
+        for _ in 0..rounds(2_000) {
+            let mut session = ours.create_with(1);
+            ours.rotate(&mut session);
+        }
+    };
+    let looks = move || (0..rounds(1_000)).map(|_| theirs.count_of(1)).max();
+    let ((), most) = race2(signs_in, looks);
+    assert!(most <= Some(2));
+    assert_eq!(store.count_of(1), 2);
+}
