@@ -9,7 +9,7 @@ use crate::ends::{End, Listener};
 use crate::entry::Policy;
 use crate::error::BuildError;
 use crate::id::mint::Mint;
-use crate::register::{self, IndexBy, Limit, OnLimit, Register};
+use crate::register::{IndexBy, Limit, OnLimit, Register};
 use crate::store::SessionStore;
 use crate::subject::Subject;
 use crate::sweep::DEFAULT_BUDGET;
@@ -284,7 +284,7 @@ impl<T> Builder<T> {
         mut self,
         index_by: impl Fn(&T) -> Option<Subject> + Send + Sync + 'static,
     ) -> Self {
-        self.index_by = Some(register::index_by(index_by));
+        self.index_by = Some(IndexBy::new(index_by));
         self
     }
 

@@ -5,6 +5,8 @@
 
 use triomphe::Arc;
 
+use std::cell::OnceCell;
+
 use crate::clock::Tick;
 use crate::entry::Record;
 use crate::id::SessionId;
@@ -12,25 +14,26 @@ use crate::index::{Full, Index, Located, Slot, seconds};
 use crate::mark::Mark;
 use crate::subject::Subject;
 
-/// Says whose a session is, and whether it was the same subject's with other data. Asked both at once, so that a
-/// save makes one call that the compiler cannot see through.
-pub(crate) type IndexBy<T> = Box<dyn Fn(&T, Option<&T>) -> Said + Send + Sync>;
+/// Says whose a session is.
+type SubjectOf<T> = Box<dyn Fn(&T) -> Option<Subject> + Send + Sync>;
 
-/// What user code has said of a session.
-pub(crate) struct Said {
-    subject: Option<Subject>,
-    /// Whether it said the same of the other data.
-    same: bool,
+/// Says whether a session is the same subject's with either data.
+type SameSubject<T> = Box<dyn Fn(&T, &T) -> bool + Send + Sync>;
+
+/// User code in the two forms in which the register asks it: a save that changes no subject makes one call, which
+/// returns one bit.
+pub(crate) struct IndexBy<T> {
+    subject: SubjectOf<T>,
+    same: SameSubject<T>,
 }
 
-/// Returns user code in the form in which the register asks it.
-pub(crate) fn index_by<T>(
-    by: impl Fn(&T) -> Option<Subject> + Send + Sync + 'static,
-) -> IndexBy<T> {
-    Box::new(move |data, other| {
-        let subject = by(data);
-        Said { subject, same: other.is_none_or(|other| by(other) == subject) }
-    })
+impl<T> IndexBy<T> {
+    pub(crate) fn new(by: impl Fn(&T) -> Option<Subject> + Send + Sync + 'static) -> Self {
+        let by = std::sync::Arc::new(by);
+        let same = std::sync::Arc::clone(&by);
+        let same = move |one: &T, other: &T| same(one) == same(other);
+        Self { subject: Box::new(move |data| by(data)), same: Box::new(same) }
+    }
 }
 
 /// What happens when a subject begins one session more than it may have: see
@@ -65,18 +68,16 @@ pub(crate) struct Register<T> {
     guests: bool,
 }
 
-/// What a commit has to do about the register: nothing in a store that has none, which is decided when the
-/// operation begins and costs the rest of it nothing.
-pub(crate) trait Booking<T> {
-    /// Enters a session whose record is about to be replaced where it will belong. Called under the session's
-    /// shard's exclusive lock, like `settle`, which must follow.
-    fn book(&self, stored: &Arc<Record<T>>, id: SessionId) -> Result<Booked, Full>;
-
-    /// Takes the session out where it no longer belongs, or where it does not come to belong.
-    fn settle(&self, booked: &Booked, stored: bool);
-
-    /// Returns where the session will belong, and the register.
-    fn at(&self) -> Option<(&Register<T>, Located)>;
+/// What a commit may change in the register.
+pub(crate) struct Change<'a, T> {
+    register: &'a Register<T>,
+    /// What is to be stored.
+    data: &'a T,
+    /// Whose the session will be, once that was asked.
+    subject: OnceCell<Option<Subject>>,
+    /// Versions of the data that are known to be the same subject's, so that a commit that replaces one of them
+    /// leaves the register alone.
+    same: [Option<&'a Record<T>>; 2],
 }
 
 /// A session that is about to be moved in the register.
@@ -87,54 +88,47 @@ pub(crate) struct Booked {
     moves: Option<[Option<Slot>; 2]>,
 }
 
-impl Booked {
-    #[inline]
-    fn stays(mark: Mark) -> Self {
-        Self { mark, moves: None }
-    }
+/// Why a session was not moved.
+pub(crate) enum Unbooked {
+    /// Its subject has as many sessions as it may.
+    Full,
+    /// Whose it is was not asked yet, and cannot be now.
+    Unasked,
 }
 
-/// For a store without a register.
-pub(crate) struct Unlisted;
-
-impl<T> Booking<T> for Unlisted {
+impl<T> Change<'_, T> {
+    /// Tells whether the session stays where it is when this record is replaced.
     #[inline]
-    fn book(&self, stored: &Arc<Record<T>>, _: SessionId) -> Result<Booked, Full> {
-        Ok(Booked::stays(stored.mark()))
-    }
-
-    #[inline]
-    fn settle(&self, _: &Booked, _: bool) {}
-
-    #[inline]
-    fn at(&self) -> Option<(&Register<T>, Located)> {
-        None
-    }
-}
-
-/// What a commit changes in the register.
-pub(crate) struct Change<'a, T> {
-    register: &'a Register<T>,
-    /// Whose the session will be.
-    subject: Option<Subject>,
-    /// Versions of the data that are known to be the same subject's, so that a commit that replaces one of them
-    /// leaves the register alone.
-    same: [Option<&'a Record<T>>; 2],
-}
-
-impl<T> Booking<T> for Change<'_, T> {
-    #[inline]
-    fn book(&self, stored: &Arc<Record<T>>, id: SessionId) -> Result<Booked, Full> {
+    pub(crate) fn keeps(&self, stored: &Arc<Record<T>>) -> bool {
         let [base, draft] = self.same;
         let is_stored = |same: &Record<T>| std::ptr::eq(same, &**stored);
-        if base.is_some_and(is_stored) || draft.is_some_and(is_stored) {
-            return Ok(Booked::stays(stored.mark()));
-        }
-        self.follow(stored.mark(), id)
+        base.is_some_and(is_stored) || draft.is_some_and(is_stored)
     }
 
-    #[inline]
-    fn settle(&self, booked: &Booked, stored: bool) {
+    /// Asks whose the session will be. Runs user code.
+    #[cold]
+    pub(crate) fn ask(&self) -> Option<Subject> {
+        *self.subject.get_or_init(|| (self.register.by.subject)(self.data))
+    }
+
+    /// Enters a session whose record is about to be replaced where it will belong. Called under the session's
+    /// shard's exclusive lock, like `settle`, which must follow.
+    pub(crate) fn book(&self, stored: &Arc<Record<T>>, id: SessionId) -> Result<Booked, Unbooked> {
+        let subject = self.subject.get().ok_or(Unbooked::Unasked)?;
+        let (register, mark) = (self.register, stored.mark());
+        let at = subject.map(|subject| register.index.locate(&subject));
+        let at = at.or_else(|| register.guest(id));
+        let Some(moved) = register.index.follow(mark.slot(), at.as_ref()) else {
+            return Ok(Booked { mark, moves: None });
+        };
+        let born = register.born(mark);
+        let add = |to| register.index.add(to, id, born, register.most());
+        let slot = moved.map(add).transpose().map_err(|Full| Unbooked::Full)?;
+        Ok(Booked { mark: mark.at(slot, born), moves: Some([mark.slot(), slot]) })
+    }
+
+    /// Takes the session out where it no longer belongs, or where it does not come to belong.
+    pub(crate) fn settle(&self, booked: &Booked, stored: bool) {
         if let Some([left, entered]) = booked.moves {
             if let Some(gone) = if stored { left } else { entered } {
                 self.register.index.remove(gone);
@@ -142,25 +136,10 @@ impl<T> Booking<T> for Change<'_, T> {
         }
     }
 
-    fn at(&self) -> Option<(&Register<T>, Located)> {
-        let subject = self.subject.as_ref()?;
-        Some((self.register, self.register.index.locate(subject)))
-    }
-}
-
-impl<T> Change<'_, T> {
-    /// Enters a session where its new data belongs.
-    #[cold]
-    fn follow(&self, mark: Mark, id: SessionId) -> Result<Booked, Full> {
-        let register = self.register;
-        let at = self.subject.map(|subject| register.index.locate(&subject));
-        let at = at.or_else(|| register.guest(id));
-        let Some(moved) = register.index.follow(mark.slot(), at.as_ref()) else {
-            return Ok(Booked::stays(mark));
-        };
-        let born = register.born(mark);
-        let slot = moved.map(|to| register.index.add(to, id, born, register.most())).transpose()?;
-        Ok(Booked { mark: mark.at(slot, born), moves: Some([mark.slot(), slot]) })
+    /// Returns where the session will belong, and the register.
+    pub(crate) fn at(&self) -> Option<(&Register<T>, Located)> {
+        let subject = self.ask()?;
+        Some((self.register, self.register.index.locate(&subject)))
     }
 }
 
@@ -176,20 +155,20 @@ impl<T> Register<T> {
 
     /// Asks where a session with this data belongs. Runs user code.
     pub(crate) fn place(&self, data: &T) -> Option<Located> {
-        (self.by)(data, None).subject.map(|subject| self.index.locate(&subject))
+        (self.by.subject)(data).map(|subject| self.index.locate(&subject))
     }
 
     /// Asks what a commit of `data` changes, which was made of `base`, or is a copy of `draft`. Runs user code.
     #[inline]
     pub(crate) fn change<'a>(
         &'a self,
-        data: &T,
+        data: &'a T,
         base: &'a Arc<Record<T>>,
         draft: Option<&'a Arc<Record<T>>>,
     ) -> Change<'a, T> {
-        let Said { subject, same } = (self.by)(data, draft.map(|_| &base.value));
-        let base = same.then_some(&**base);
-        Change { register: self, subject, same: [base, draft.map(|draft| &**draft)] }
+        let same = draft.is_none() || (self.by.same)(data, &base.value);
+        let same = [same.then_some(&**base), draft.map(|draft| &**draft)];
+        Change { register: self, data, subject: OnceCell::new(), same }
     }
 
     /// Enters a new session.

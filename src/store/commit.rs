@@ -11,7 +11,8 @@ use crate::clock::Tick;
 use crate::entry::{Entry, Record};
 use crate::error::SaveError;
 use crate::id::{AsSessionId, SessionId};
-use crate::register::{Booking, Register, Unlisted};
+use crate::mark::Mark;
+use crate::register::{Change, Register, Unbooked};
 use crate::session::Session;
 use crate::shards::Place;
 use crate::stats::Event;
@@ -27,6 +28,8 @@ pub(super) enum Committed<T> {
     Used(Arc<Record<T>>),
     /// Not stored, because the session has ended.
     Gone(Arc<Record<T>>),
+    /// Not stored, because whose the session would be is to be asked first.
+    Unasked(Arc<Record<T>>),
     /// Not stored, because the subject that the session would belong to has as many as it may.
     Limited(Arc<Record<T>>),
 }
@@ -46,7 +49,7 @@ impl<T: Clone> SessionStore<T> {
     /// Counts as activity. Never changes the session's absolute limit.
     pub fn save(&self, session: &Session<T>) -> bool {
         let saved = match &self.inner.register {
-            None => self.inner.commit_handle(session, &Unlisted, |_| true),
+            None => self.inner.commit_handle(session, None, |_| true),
             Some(register) => self.inner.save_listed(session, register),
         };
         let Ok(copy) = saved else {
@@ -87,14 +90,8 @@ impl<T: Clone> SessionStore<T> {
     /// ```
     pub fn try_save(&self, session: &mut Session<T>) -> Result<(), SaveError> {
         let wanted = |stored: &Arc<Record<T>>| session.is_based_on(stored);
-        let copy = match &self.inner.register {
-            None => self.inner.commit_handle(session, &Unlisted, wanted)?,
-            Some(register) => {
-                let (base, draft) = session.versions();
-                let change = register.change(session, base, draft);
-                self.inner.commit_handle(session, &change, wanted)?
-            }
-        };
+        let change = self.inner.change(session);
+        let copy = self.inner.commit_handle(session, change.as_ref(), wanted)?;
         for held in session.rebase(copy) {
             self.inner.ends.discard(&self.inner.stats, held);
         }
@@ -176,7 +173,15 @@ impl<T> Inner<T> {
         T: Clone,
     {
         let (base, draft) = session.versions();
-        self.commit_handle(session, &register.change(session, base, draft), |_| true)
+        self.commit_handle(session, Some(&register.change(session, base, draft)), |_| true)
+    }
+
+    /// Asks what a save of this handle may change in the register, if there is one. Runs user code.
+    #[inline(always)]
+    fn change<'a>(&'a self, session: &'a Session<T>) -> Option<Change<'a, T>> {
+        let register = self.register.as_ref()?;
+        let (base, draft) = session.versions();
+        Some(register.change(session, base, draft))
     }
 
     /// Stores an updated copy of what was seen, if that is still stored, and drops what is left over.
@@ -187,16 +192,13 @@ impl<T> Inner<T> {
         seen: Arc<Record<T>>,
     ) -> Result<(), SaveError> {
         let changed = Arc::clone(&record);
-        let booking = self.register.as_ref();
-        let booking =
-            booking.map(|register| register.change(&changed.value, &seen, Some(&changed)));
+        let register = self.register.as_ref();
+        let change =
+            register.map(|register| register.change(&changed.value, &seen, Some(&changed)));
         // The clock once more: user code took its time.
         let now = self.clock.now();
         let wanted = |stored: &Arc<Record<T>>| Arc::ptr_eq(stored, &seen);
-        let committed = match &booking {
-            None => self.commit(now, place, record, &Unlisted, wanted),
-            Some(change) => self.commit(now, place, record, change, wanted),
-        };
+        let committed = self.commit(now, place, record, change.as_ref(), wanted);
         self.ends.discard(&self.stats, changed);
         self.ends.discard(&self.stats, seen);
         let (result, left) = committed.into_result();
@@ -205,11 +207,11 @@ impl<T> Inner<T> {
     }
 
     /// Stores what a handle holds, its draft or else a copy of its data. Returns the copy, if it was one.
-    #[inline]
+    #[inline(always)]
     fn commit_handle(
         &self,
         session: &Session<T>,
-        booking: &impl Booking<T>,
+        change: Option<&Change<'_, T>>,
         wanted: impl Fn(&Arc<Record<T>>) -> bool,
     ) -> Result<Option<Arc<Record<T>>>, SaveError>
     where
@@ -217,14 +219,28 @@ impl<T> Inner<T> {
     {
         let place = self.gate.place(*session.id());
         if let Some(draft) = session.draft() {
-            match self.commit(self.clock.now(), &place, draft, booking, &wanted) {
+            match self.commit(self.clock.now(), &place, draft, change, &wanted) {
                 // A clone of the handle, which shared the draft, has stored it in the meantime.
                 Committed::Used(draft) => self.ends.discard(&self.stats, draft),
                 committed => return self.conclude(committed).map(|()| None),
             }
         }
+        self.commit_copy(session, &place, change, wanted)
+    }
+
+    #[cold]
+    fn commit_copy(
+        &self,
+        session: &Session<T>,
+        place: &Place,
+        change: Option<&Change<'_, T>>,
+        wanted: impl Fn(&Arc<Record<T>>) -> bool,
+    ) -> Result<Option<Arc<Record<T>>>, SaveError>
+    where
+        T: Clone,
+    {
         let copy = session.to_copy();
-        let committed = self.commit(self.clock.now(), &place, Arc::clone(&copy), booking, &wanted);
+        let committed = self.commit(self.clock.now(), place, Arc::clone(&copy), change, wanted);
         match self.conclude(committed) {
             Ok(()) => Ok(Some(copy)),
             Err(error) => {
@@ -246,44 +262,48 @@ impl<T> Inner<T> {
 
     /// Puts a record in the place of the stored one, if the session lives and `wanted` agrees to replace
     /// that one. `wanted` compares pointers, no user code. Drops no record.
-    #[inline]
+    #[inline(always)]
     pub(super) fn commit(
         &self,
         now: Tick,
         place: &Place,
         mut record: Arc<Record<T>>,
-        booking: &impl Booking<T>,
+        change: Option<&Change<'_, T>>,
         wanted: impl Fn(&Arc<Record<T>>) -> bool,
     ) -> Committed<T> {
         let committed = loop {
-            match self.commit_once(now, place, record, booking, &wanted) {
-                Committed::Limited(back) if self.make_room_for(booking) => record = back,
+            match self.commit_once(now, place, record, change, &wanted) {
+                Committed::Limited(back) if self.make_room_for(change) => record = back,
+                Committed::Unasked(back) => {
+                    record = back;
+                    change.map(Change::ask);
+                }
                 committed => break committed,
             }
         };
         match committed {
             Committed::Replaced(_) => self.stats.count(Event::Saved),
             Committed::Conflict(_) => self.stats.count(Event::Conflicted),
-            Committed::Used(_) | Committed::Gone(_) | Committed::Limited(_) => {}
+            _ => {}
         }
         self.tend(now);
         committed
     }
 
-    #[inline]
+    #[inline(always)]
     fn commit_once(
         &self,
         now: Tick,
         place: &Place,
         record: Arc<Record<T>>,
-        booking: &impl Booking<T>,
+        change: Option<&Change<'_, T>>,
         wanted: &impl Fn(&Arc<Record<T>>) -> bool,
     ) -> Committed<T> {
         let mut shard = self.gate.exclusive(place.shard);
         let committed = match shard.find(place) {
             Some(entry) if entry.is_live(now) => {
                 if wanted(entry.record()) {
-                    self.replace(now, place.id, entry, record, booking)
+                    self.replace(now, place.id, entry, record, change)
                 } else {
                     Committed::Conflict(record)
                 }
@@ -294,33 +314,64 @@ impl<T> Inner<T> {
         committed
     }
 
-    #[inline]
+    #[inline(always)]
     fn replace(
         &self,
         now: Tick,
         id: SessionId,
         entry: &mut Entry<T>,
         record: Arc<Record<T>>,
-        booking: &impl Booking<T>,
+        change: Option<&Change<'_, T>>,
     ) -> Committed<T> {
-        let Ok(booked) = booking.book(entry.record(), id) else {
-            return Committed::Limited(record);
+        let stored = entry.record();
+        if let Some(change) = change.filter(|change| !change.keeps(stored)) {
+            return self.replace_and_move(now, id, entry, record, change);
+        }
+        let mark = stored.mark();
+        self.replace_under(now, entry, record, mark)
+    }
+
+    #[cold]
+    fn replace_and_move(
+        &self,
+        now: Tick,
+        id: SessionId,
+        entry: &mut Entry<T>,
+        record: Arc<Record<T>>,
+        change: &Change<'_, T>,
+    ) -> Committed<T> {
+        let booked = match change.book(entry.record(), id) {
+            Ok(booked) => booked,
+            Err(Unbooked::Full) => return Committed::Limited(record),
+            Err(Unbooked::Unasked) => return Committed::Unasked(record),
         };
-        let committed = match entry.commit(record, booked.mark) {
+        let committed = self.replace_under(now, entry, record, booked.mark);
+        change.settle(&booked, matches!(committed, Committed::Replaced(_)));
+        committed
+    }
+
+    #[inline(always)]
+    fn replace_under(
+        &self,
+        now: Tick,
+        entry: &mut Entry<T>,
+        record: Arc<Record<T>>,
+        mark: Mark,
+    ) -> Committed<T> {
+        match entry.commit(record, mark) {
             Ok(old) => {
                 // Only what is stored is activity: a conflict must not show.
                 entry.touch(now, self.policy.idle);
                 Committed::Replaced(old)
             }
             Err(record) => Committed::Used(record),
-        };
-        booking.settle(&booked, matches!(committed, Committed::Replaced(_)));
-        committed
+        }
     }
 
     #[cold]
-    fn make_room_for(&self, booking: &impl Booking<T>) -> bool {
-        booking.at().is_some_and(|(register, at)| self.make_room_in(register, &at))
+    fn make_room_for(&self, change: Option<&Change<'_, T>>) -> bool {
+        let at = change.and_then(Change::at);
+        at.is_some_and(|(register, at)| self.make_room_in(register, &at))
     }
 }
 
@@ -329,7 +380,9 @@ impl<T> Committed<T> {
     fn into_result(self) -> (Result<(), SaveError>, Arc<Record<T>>) {
         match self {
             Self::Replaced(old) => (Ok(()), old),
-            Self::Conflict(record) | Self::Used(record) => (Err(SaveError::Conflict), record),
+            Self::Conflict(record) | Self::Used(record) | Self::Unasked(record) => {
+                (Err(SaveError::Conflict), record)
+            }
             Self::Gone(record) => (Err(SaveError::Gone), record),
             Self::Limited(record) => (Err(SaveError::SubjectLimit), record),
         }
