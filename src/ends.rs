@@ -14,6 +14,7 @@ use crate::id::SessionId;
 use crate::marks::Marks;
 use crate::stats::{Event, Stats};
 use crate::sync::{AtomicUsize, Mutex, Ordering, thread_local};
+use crate::watched::Watched;
 
 /// How long a chain of ends, each caused by the one before, one delivery follows. A listener that ends a
 /// session for each end it hears of would otherwise never return: at a microsecond or so each, a chain
@@ -126,6 +127,7 @@ pub(crate) struct Ends<T> {
     queue: Mutex<Vec<Leaving<T>>>,
     /// How many are in the queue, or about to be.
     queued: AtomicUsize,
+    pub(crate) watched: Watched,
 }
 
 thread_local! {
@@ -135,7 +137,12 @@ thread_local! {
 
 impl<T> Ends<T> {
     pub(crate) fn new(listener: Option<Listener<T>>) -> Self {
-        Self { listener, queue: Mutex::new(Vec::new()), queued: AtomicUsize::new(0) }
+        Self {
+            listener,
+            queue: Mutex::new(Vec::new()),
+            queued: AtomicUsize::new(0),
+            watched: Watched::new(),
+        }
     }
 
     /// Tells the listener of sessions that ended, and drops them. Counts each by its cause.
@@ -162,7 +169,8 @@ impl<T> Ends<T> {
     }
 
     fn let_go(&self, stats: &Stats, leaving: impl IntoIterator<Item = Leaving<T>>) {
-        if self.listener.is_none() && !std::mem::needs_drop::<T>() && !is_traced() {
+        let told = self.listener.is_some() || self.watched.any();
+        if !told && !std::mem::needs_drop::<T>() && !is_traced() {
             // No user code is involved: this only frees memory.
             leaving.into_iter().for_each(drop);
             return;
@@ -207,6 +215,7 @@ impl<T> Ends<T> {
                     let data = &record.value;
                     contain(stats, || listener(End { id, data, cause }));
                 }
+                self.watched.end(id, cause, |waker| contain(stats, || waker.wake()));
                 record
             }
         };

@@ -106,6 +106,7 @@ mod store;
 mod subject;
 mod sweep;
 mod sync;
+mod watched;
 
 pub use crate::attributes::Attributes;
 pub use crate::builder::{Builder, IdSource};
@@ -123,6 +124,7 @@ pub use crate::session::Session;
 pub use crate::stats::StoreStats;
 pub use crate::store::{Expiry, SessionInfo, SessionStore};
 pub use crate::subject::Subject;
+pub use crate::watched::Watch;
 
 #[cfg(cloakroom_loom)]
 pub use crate::shards::watch;

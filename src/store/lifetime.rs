@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use triomphe::Arc;
 
-use super::{Inner, SessionStore};
+use super::{Inner, SessionStore, take_dead};
 use crate::clock::{NEVER, Tick, after, ticks};
 use crate::ends::{Cause, Ended};
 use crate::entry::{Entry, Terms};
 use crate::error::RotateError;
 use crate::id::{AsSessionId, SessionId};
 use crate::session::Session;
+use crate::watched::{Watch, Watched};
 
 /// When one session is to end, whatever the store's settings say: for
 /// [`set_expiry`](SessionStore::set_expiry).
@@ -113,6 +114,37 @@ impl<T> SessionStore<T> {
         }
         self.inner.tend(now);
         live
+    }
+
+    /// Watches for the end of a session; `None` if there is no live one of this id. Does not count as activity.
+    ///
+    /// For whatever is to end with its session: a WebSocket, a stream of events. The store lives as long as a watch of
+    /// it.
+    ///
+    /// # Locking
+    ///
+    /// The shard's shared lock, and one of the watchers' own.
+    pub fn watch(&self, id: impl AsSessionId) -> Option<Watch<T>> {
+        let id = self.inner.resolve(id.named())?;
+        // First the watch and then the look, so that no end comes between them unseen.
+        let watch = Watch::begin(self.clone(), id);
+        self.contains(&id).then_some(watch)
+    }
+
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.inner.ends.watched
+    }
+
+    /// Takes a session that has expired out of the table.
+    pub(crate) fn end_if_expired(&self, id: SessionId) {
+        let inner = &*self.inner;
+        let now = inner.clock.now();
+        let place = inner.gate.place(id);
+        if inner.gate.read(&place, |entry| entry.is_live(now)) == Some(false) {
+            let ended = take_dead(&mut inner.gate.exclusive(place.shard), &place, now);
+            inner.capacity.release(usize::from(ended.is_some()));
+            inner.tell(ended);
+        }
     }
 
     /// Gives a session a new id. Returns `true` if it did; `false`, and changes nothing, if the

@@ -1,0 +1,194 @@
+//! Owns [`Watch`]: waiting for the end of one session.
+//!
+//! A session that nobody watches costs nothing: whoever ends a session looks at one count. Runs no executor and no
+//! timer. Wakers are user code, and are called where a panic is caught and no lock is held.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crossbeam_utils::CachePadded;
+
+use crate::attributes::Attributes;
+use crate::ends::Cause;
+use crate::id::SessionId;
+use crate::store::SessionStore;
+use crate::sync::{AtomicUsize, Mutex, Ordering};
+
+/// Parts of the list of the watched, each with a lock: those who watch rarely meet.
+const PARTS: usize = 16;
+
+/// What one watch knows.
+#[derive(Default)]
+struct State(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    cause: Option<Cause>,
+    waker: Option<Waker>,
+}
+
+type Part = Mutex<HashMap<SessionId, Vec<Arc<State>>>>;
+
+/// The sessions of a store that somebody watches.
+pub(crate) struct Watched {
+    /// How many watches there are.
+    count: CachePadded<AtomicUsize>,
+    parts: [Part; PARTS],
+}
+
+impl Watched {
+    pub(crate) fn new() -> Self {
+        let parts = std::array::from_fn(|_| Mutex::new(HashMap::new()));
+        Self { count: CachePadded::new(AtomicUsize::new(0)), parts }
+    }
+
+    /// Tells whether anybody watches any session.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        // Relaxed: who watches has raised it before it found its session in the table, under the shard's lock, and
+        // who asks has taken that session out, under the same lock.
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    fn part(&self, id: SessionId) -> &Part {
+        &self.parts[id.low_bits() % PARTS]
+    }
+
+    fn enter(&self, id: SessionId) -> Arc<State> {
+        let state = Arc::<State>::default();
+        // Relaxed, here and below: see `any`.
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.part(id).lock().entry(id).or_default().push(Arc::clone(&state));
+        state
+    }
+
+    fn leave(&self, id: SessionId, state: &Arc<State>) {
+        let mut part = self.part(id).lock();
+        let Place::Occupied(mut watches) = part.entry(id) else { return };
+        let before = watches.get().len();
+        watches.get_mut().retain(|other| !Arc::ptr_eq(other, state));
+        let left = watches.get().len();
+        if left == 0 {
+            watches.remove();
+        }
+        self.count.fetch_sub(before - left, Ordering::Relaxed);
+    }
+
+    /// Tells those who watch a session that it has ended, and wakes them through `wake`, which runs user code.
+    pub(crate) fn end(&self, id: SessionId, cause: Cause, mut wake: impl FnMut(Waker)) {
+        if !self.any() {
+            return;
+        }
+        let watches = self.part(id).lock().remove(&id).unwrap_or_default();
+        self.count.fetch_sub(watches.len(), Ordering::Relaxed);
+        for watch in watches {
+            let waker = {
+                let mut seen = watch.0.lock();
+                seen.cause = Some(cause);
+                seen.waker.take()
+            };
+            waker.into_iter().for_each(&mut wake);
+        }
+    }
+}
+
+/// The end of one session, to be waited for: made by [`SessionStore::watch`].
+///
+/// A future that belongs to no runtime; in a thread, [`wait`](Self::wait). Resolves with the [`Cause`] when the
+/// session is destroyed, revoked, evicted, cleared, or swept after it expired, and when it is rotated: then this id is
+/// dead, and the session lives on under another.
+///
+/// # Expiry
+///
+/// There is no timer. That a session has expired is noticed when it is swept, which traffic anywhere in the store
+/// brings about within a sixteenth of the shortest lifetime, or at the next poll. In a store that may fall silent,
+/// poll it again after [`expires_in`](SessionStore::expires_in), or whenever the connection is pinged: a timeout
+/// around the future does both.
+///
+/// # Examples
+///
+/// ```
+/// use cloakroom::{Cause, SessionStore};
+///
+/// let store = SessionStore::new(3600);
+/// let session = store.create();
+/// let watch = store.watch(session.id()).ok_or("no such session")?;
+/// store.destroy(session.id());
+/// assert_eq!(watch.wait(), Cause::Destroyed);
+/// assert!(store.watch(session.id()).is_none());
+/// # Ok::<(), &str>(())
+/// ```
+#[must_use = "a watch does nothing unless it is waited for"]
+pub struct Watch<T = Attributes> {
+    store: SessionStore<T>,
+    id: SessionId,
+    state: Arc<State>,
+}
+
+impl<T> Watch<T> {
+    /// Watches a session whether it lives or not: the store says.
+    pub(crate) fn begin(store: SessionStore<T>, id: SessionId) -> Self {
+        let state = store.watched().enter(id);
+        Self { store, id, state }
+    }
+
+    /// Waits for the end of the session, and returns why it ended. Takes a thread: in async code, `await` it.
+    ///
+    /// Wakes when the session is to expire, so that it returns in time even if nobody uses the store.
+    #[cfg(not(cloakroom_loom))]
+    pub fn wait(mut self) -> Cause {
+        struct Unpark(std::thread::Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(cause) = Pin::new(&mut self).poll(&mut context) {
+                return cause;
+            }
+            // Nothing to wait for but a wake-up, if it lives for ever or has just ended.
+            match self.store.expires_in(&self.id) {
+                None | Some(std::time::Duration::MAX) => std::thread::park(),
+                Some(left) => std::thread::park_timeout(left),
+            }
+        }
+    }
+}
+
+impl<T> Future for Watch<T> {
+    type Output = Cause;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Cause> {
+        let waker = context.waker().clone();
+        let before = {
+            let mut seen = self.state.0.lock();
+            if seen.cause.is_none() { seen.waker.replace(waker) } else { None }
+        };
+        // Its drop is user code.
+        drop(before);
+        self.store.end_if_expired(self.id);
+        match self.state.0.lock().cause {
+            Some(cause) => Poll::Ready(cause),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Drop for Watch<T> {
+    fn drop(&mut self) {
+        self.store.watched().leave(self.id, &self.state);
+    }
+}
+
+impl<T> std::fmt::Debug for Watch<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("id", &self.id).finish_non_exhaustive()
+    }
+}
