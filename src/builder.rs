@@ -9,6 +9,7 @@ use crate::ends::{End, Listener};
 use crate::entry::Policy;
 use crate::error::BuildError;
 use crate::id::mint::Mint;
+use crate::policy;
 use crate::register::{IndexBy, Limit, OnLimit, Register};
 use crate::store::SessionStore;
 use crate::subject::Subject;
@@ -138,6 +139,12 @@ impl<T> Builder<T> {
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = Some(idle_timeout);
         self
+    }
+
+    /// Sets [`ttl`](Self::ttl) and [`idle_timeout`](Self::idle_timeout) to what a standard asks for:
+    /// [`Policy::aal2`](crate::Policy::aal2), [`Policy::aal3`](crate::Policy::aal3).
+    pub fn policy(self, policy: policy::Policy) -> Self {
+        self.ttl(policy.ttl()).idle_timeout(policy.idle_timeout())
     }
 
     /// Bounds how many sessions the store holds, expired ones that are not yet swept included.

@@ -201,6 +201,11 @@ impl Index {
         }
     }
 
+    /// Tells whether a node is in a subject's list.
+    pub(crate) fn has_subject(&self, slot: Slot) -> bool {
+        self.node(slot).is_some_and(|node| node.key != Key::GUEST)
+    }
+
     /// Returns when a session was created, in seconds of the clock.
     pub(crate) fn born(&self, slot: Slot) -> Option<u32> {
         self.node(slot).map(|node| node.born)

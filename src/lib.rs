@@ -97,6 +97,7 @@ mod mark;
 mod marks;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod policy;
 mod register;
 mod session;
 #[cfg_attr(cloakroom_loom, path = "../loom-tests/src/shards.rs")]
@@ -119,6 +120,7 @@ pub use crate::error::{BuildError, CreateError, EntropyError, Rejected, RotateEr
 pub use crate::id::{AsSessionId, SessionId, SessionToken};
 #[cfg(feature = "metrics")]
 pub use crate::metrics::StoreMetrics;
+pub use crate::policy::Policy;
 pub use crate::register::OnLimit;
 pub use crate::session::Session;
 pub use crate::stats::StoreStats;

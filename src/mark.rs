@@ -34,6 +34,19 @@ impl Mark {
         self.low() & !NODELESS
     }
 
+    /// Returns when the session's user last authenticated, in seconds of the clock.
+    pub(crate) fn authenticated(self) -> Option<u32> {
+        Some((self.0 >> 32) as u32).filter(|at| *at != 0)
+    }
+
+    /// Takes note that the session's user authenticated at a second of the clock, or that nobody did.
+    #[must_use]
+    pub(crate) fn authenticate(self, at: Option<u32>) -> Self {
+        // A machine's first second counts with its second.
+        let high = at.map_or(0, |at| at.max(1));
+        Self(u64::from(self.low()) | u64::from(high) << 32)
+    }
+
     /// Takes note of the session's node, or of when it was created if it has none.
     #[must_use]
     pub(crate) fn at(self, slot: Option<Slot>, born: u32) -> Self {

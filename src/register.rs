@@ -124,7 +124,11 @@ impl<T> Change<'_, T> {
         let born = register.born(mark);
         let add = |to| register.index.add(to, id, born, register.most());
         let slot = moved.map(add).transpose().map_err(|Full| Unbooked::Full)?;
-        Ok(Booked { mark: mark.at(slot, born), moves: Some([mark.slot(), slot]) })
+        let moves = Some([mark.slot(), slot]);
+        // Whoever has authenticated was somebody else.
+        let left_subject = mark.slot().is_some_and(|slot| register.index.has_subject(slot));
+        let mark = if left_subject { mark.authenticate(None) } else { mark };
+        Ok(Booked { mark: mark.at(slot, born), moves })
     }
 
     /// Takes the session out where it no longer belongs, or where it does not come to belong.

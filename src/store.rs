@@ -10,6 +10,7 @@ mod commit;
 mod create;
 #[cfg(any(test, feature = "tower-sessions", feature = "actix-session", feature = "async-session"))]
 mod dated;
+mod freshness;
 mod lifetime;
 mod moves;
 mod room;

@@ -10,6 +10,7 @@ use crate::ends::{Cause, Ended};
 use crate::entry::{Entry, Terms};
 use crate::error::RotateError;
 use crate::id::{AsSessionId, SessionId};
+use crate::index::seconds;
 use crate::session::Session;
 use crate::watched::{Watch, Watched};
 
@@ -201,9 +202,17 @@ impl<T> SessionStore<T> {
     /// [`RotateError::Gone`] if the session has ended; [`RotateError::Entropy`] if there is no
     /// randomness for the id.
     pub fn try_rotate(&self, session: &mut Session<T>) -> Result<(), RotateError> {
+        self.rotate_with(session, Renewal::None)
+    }
+
+    pub(super) fn rotate_with(
+        &self,
+        session: &mut Session<T>,
+        renewal: Renewal,
+    ) -> Result<(), RotateError> {
         let new = loop {
             let new = self.inner.mint.draw()?;
-            match self.inner.rotate(*session.id(), new) {
+            match self.inner.rotate(*session.id(), new, renewal) {
                 Rotated::Yes => break new,
                 Rotated::Taken => {}
                 Rotated::Gone => return Err(RotateError::Gone),
@@ -220,6 +229,14 @@ pub(super) fn within(expiry: Expiry, now: Tick, limit: Tick) -> Tick {
         Expiry::After(lifetime) => after(now, ticks(lifetime)).min(limit),
         Expiry::Never | Expiry::Policy => limit,
     }
+}
+
+/// What a session gets with a new id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewal {
+    None,
+    /// New deadlines: its user has authenticated.
+    Authenticated,
 }
 
 enum Rotated {
@@ -249,7 +266,7 @@ impl<T> Inner<T> {
         (limit, Terms { limit, slides: false })
     }
 
-    fn rotate(&self, old: SessionId, new: SessionId) -> Rotated {
+    fn rotate(&self, old: SessionId, new: SessionId, renewal: Renewal) -> Rotated {
         let now = self.clock.now();
         let (from, to) = (self.gate.place(old), self.gate.place(new));
         let mut pair = self.gate.exclusive_pair(&from, &to);
@@ -261,7 +278,13 @@ impl<T> Inner<T> {
         let Some(entry) = live.then(|| shard.remove(&from)).flatten() else {
             return Rotated::Gone;
         };
-        let moved = Entry::new(entry.deadline(), Arc::clone(entry.record()));
+        let mut moved = Entry::new(entry.deadline(), Arc::clone(entry.record()));
+        if renewal == Renewal::Authenticated {
+            let (deadline, terms) = self.policy.start(now);
+            moved.set_terms(deadline, terms);
+            let mark = moved.record().mark();
+            moved.record().set_mark(mark.authenticate(Some(seconds(now))));
+        }
         if let (Some(register), Some(slot)) = (&self.register, moved.record().mark().slot()) {
             register.index.rename(slot, new);
         }
