@@ -14,6 +14,7 @@ use crate::register::{IndexBy, Limit, OnLimit, Register};
 use crate::store::SessionStore;
 use crate::subject::Subject;
 use crate::sweep::DEFAULT_BUDGET;
+use crate::weigh::Scales;
 
 /// Shards of an unbounded store: a table grows one shard at a time, so that more shards make the
 /// longest pause shorter; beyond this the shards' own state crowds the cache.
@@ -89,12 +90,14 @@ pub struct Builder<T> {
     listener: Option<Listener<T>>,
     index_by: Option<IndexBy<T>>,
     limit: Option<Limit>,
+    scales: Option<Scales<T>>,
 }
 
 /// What `build` has checked.
 pub(crate) struct Config<T> {
     pub(crate) policy: Policy,
     pub(crate) max_sessions: Option<usize>,
+    pub(crate) max_bytes: Option<u64>,
     pub(crate) on_full: OnFull,
     pub(crate) shards: usize,
     pub(crate) sweep_budget: usize,
@@ -118,6 +121,7 @@ impl<T> Builder<T> {
             listener: None,
             index_by: None,
             limit: None,
+            scales: None,
         }
     }
 
@@ -157,6 +161,42 @@ impl<T> Builder<T> {
     /// subjects, whoever comes next is refused, as [`OnFull::Refuse`] says.
     pub fn max_sessions(mut self, max_sessions: usize) -> Self {
         self.max_sessions = Some(max_sessions);
+        self
+    }
+
+    /// Bounds how many bytes the sessions' data may take, as `weigher` says of each, beside
+    /// [`max_sessions`](Self::max_sessions). Never exceeded.
+    ///
+    /// Data that is larger than the bound, or than 4 GiB, is refused before any lock is taken, and so is what there is
+    /// no room for: the session's old data stays. Room is made as at `max_sessions`, by as many as it takes, at
+    /// the most 1024 for one new session. At least 1. Default: no bound.
+    ///
+    /// The weigher is asked whenever data is to be stored, outside every lock, and is to depend on the data alone. It
+    /// counts what the data holds on the heap, and `size_of` the data itself if you like; the store's own share is
+    /// not in it. What weighs 0 counts as 1.
+    ///
+    /// # Panics
+    ///
+    /// If the weigher panics, the panic reaches the caller of the operation, and the store is as it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cloakroom::{SaveError, SessionStore};
+    ///
+    /// let store = SessionStore::<String>::builder().max_bytes(1000, String::len).build()?;
+    /// let mut session = store.create_with("a".repeat(600));
+    /// session.push_str(&"b".repeat(600));
+    /// assert_eq!(store.try_save(&mut session), Err(SaveError::TooLarge));
+    /// assert_eq!(store.stats().bytes, 600);
+    /// # Ok::<(), cloakroom::BuildError>(())
+    /// ```
+    pub fn max_bytes(
+        mut self,
+        max_bytes: u64,
+        weigher: impl Fn(&T) -> usize + Send + Sync + 'static,
+    ) -> Self {
+        self.scales = Some(Scales { max_bytes, weigher: Box::new(weigher) });
         self
     }
 
@@ -351,6 +391,9 @@ impl<T> Builder<T> {
                 "given together with index_by",
             )?;
         }
+        if let Some(Scales { max_bytes, .. }) = self.scales {
+            check("max_bytes", max_bytes, max_bytes > 0, "at least 1")?;
+        }
         let budget = self.sweep_budget;
         let limit = format!("from 1 to {MAX_BUDGET}");
         check("sweep_budget", budget, (1..=MAX_BUDGET).contains(&budget), &limit)?;
@@ -369,9 +412,11 @@ impl<T> Builder<T> {
             clock: self.clock,
             mint: self.mint,
             listener: self.listener,
-            register: self
-                .index_by
-                .map(|by| Register::new(shards, by, limit, self.max_sessions.is_some())),
+            max_bytes: self.scales.as_ref().map(|scales| scales.max_bytes),
+            register: (self.index_by.is_some() || self.scales.is_some()).then(|| {
+                let guests = self.max_sessions.is_some() || self.scales.is_some();
+                Register::new(shards, self.index_by, limit, self.scales, guests)
+            }),
         }
     }
 }
@@ -393,6 +438,7 @@ impl<T> Debug for Builder<T> {
             .field("on_full", &self.on_full)
             .field("shards", &self.shards)
             .field("sweep_budget", &self.sweep_budget)
+            .field("max_bytes", &self.scales.as_ref().map(|scales| scales.max_bytes))
             .field("max_per_subject", &self.limit.map(|limit| limit.most))
             .field("clock", &self.clock)
             .finish_non_exhaustive()

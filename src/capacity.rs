@@ -12,7 +12,7 @@ use crate::clock::Tick;
 use crate::ends::{Cause, Ended};
 use crate::gate::Gate;
 use crate::id::SessionId;
-use crate::sync::{AtomicUsize, Backoff, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Backoff, Mutex, Ordering};
 use crossbeam_utils::CachePadded;
 
 /// Sessions compared for one eviction. Redis samples 5 by default and calls 10 close to true LRU
@@ -48,10 +48,20 @@ pub(crate) struct Capacity {
     max: usize,
     on_full: OnFull,
     held: CachePadded<AtomicUsize>,
+    /// The bytes that are held beside the slots; `max_bytes` is none if nobody weighs sessions.
+    bytes: CachePadded<AtomicU64>,
+    max_bytes: u64,
+    /// Held while slots and bytes are taken together, so that nobody is refused for what another takes and gives
+    /// back. Whoever gives back needs it not.
+    both: Mutex<()>,
 }
 
 /// A slot that is given back unless it is kept.
-pub(crate) struct Slot<'a>(&'a Capacity);
+pub(crate) struct Slot<'a> {
+    capacity: &'a Capacity,
+    /// The bytes that go with it: 0 where nobody weighs sessions.
+    weight: u32,
+}
 
 impl Slot<'_> {
     /// Leaves the slot to the session that has entered the table.
@@ -62,14 +72,22 @@ impl Slot<'_> {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        self.0.release(1);
+        self.capacity.release(1);
+        self.capacity.release_bytes(self.weight);
     }
 }
 
 impl Capacity {
-    pub(crate) fn new(max: Option<usize>, on_full: OnFull) -> Self {
+    pub(crate) fn new(max: Option<usize>, max_bytes: Option<u64>, on_full: OnFull) -> Self {
         let held = CachePadded::new(AtomicUsize::new(0));
-        Self { max: max.unwrap_or(usize::MAX), on_full, held }
+        Self {
+            max: max.unwrap_or(usize::MAX),
+            on_full,
+            held,
+            bytes: CachePadded::new(AtomicU64::new(0)),
+            max_bytes: max_bytes.unwrap_or(u64::MAX),
+            both: Mutex::new(()),
+        }
     }
 
     pub(crate) fn max(&self) -> usize {
@@ -94,7 +112,52 @@ impl Capacity {
 
     /// Returns the slot of a session that has left the table and not given it back.
     pub(crate) fn pass_on(&self) -> Slot<'_> {
-        Slot(self)
+        Slot { capacity: self, weight: 0 }
+    }
+
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// Returns how many bytes are held: by the sessions in the table, and those about to enter it.
+    pub(crate) fn bytes(&self) -> u64 {
+        // Relaxed: see `held`.
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Gives back bytes.
+    pub(crate) fn release_bytes(&self, bytes: u32) {
+        if bytes > 0 {
+            // Relaxed: see `held`.
+            self.bytes.fetch_sub(bytes.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes bytes for a session that has a slot, if there is room.
+    pub(crate) fn grow(&self, bytes: u32) -> bool {
+        let _both = self.both.lock();
+        let fits = self.bytes() + u64::from(bytes) <= self.max_bytes;
+        if fits {
+            // Relaxed: see `held`.
+            self.bytes.fetch_add(bytes.into(), Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Returns a slot with so many bytes, or `None` if there is no room for both.
+    pub(crate) fn reserve_both(&self, weight: u32) -> Option<Slot<'_>> {
+        if weight == 0 {
+            return self.reserve();
+        }
+        let _both = self.both.lock();
+        if self.bytes() + u64::from(weight) > self.max_bytes {
+            return None;
+        }
+        let mut slot = self.reserve()?;
+        // Relaxed: see `held`.
+        self.bytes.fetch_add(weight.into(), Ordering::Relaxed);
+        slot.weight = weight;
+        Some(slot)
     }
 
     /// Returns a slot, or `None` if the store is full.
@@ -102,7 +165,7 @@ impl Capacity {
         let room = |held: usize| (held < self.max).then(|| held + 1);
         // Relaxed: see `held`.
         let reserved = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
-        reserved.ok().map(|_| Slot(self))
+        reserved.ok().map(|_| Slot { capacity: self, weight: 0 })
     }
 
     /// Returns a slot, taken from another session if the store is full, or `None` if no session may
@@ -124,7 +187,7 @@ impl Capacity {
                     if let Some(evicted) = evict(gate, &victim, now) {
                         ended.push(evicted);
                         // The victim's slot passes on.
-                        return Some(Slot(self));
+                        return Some(self.pass_on());
                     }
                 }
                 // Full of live sessions; or of slots whose sessions have yet to enter the table.

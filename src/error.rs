@@ -73,6 +73,16 @@ pub enum CreateError {
         /// The bound that [`Builder::max_sessions`](crate::Builder::max_sessions) set.
         max_sessions: usize,
     },
+    /// The session's data is larger than the store may be.
+    TooLarge {
+        /// The bound that [`Builder::max_bytes`](crate::Builder::max_bytes) set.
+        max_bytes: u64,
+    },
+    /// There is no room for the session's data, and none could be made.
+    AtByteLimit {
+        /// The bound that [`Builder::max_bytes`](crate::Builder::max_bytes) set.
+        max_bytes: u64,
+    },
     /// The session's subject has as many sessions as it may.
     SubjectLimit {
         /// The limit that [`Builder::max_per_subject`](crate::Builder::max_per_subject) set.
@@ -89,6 +99,12 @@ impl fmt::Display for CreateError {
         match self {
             Self::AtCapacity { max_sessions } => {
                 write!(f, "the store is full: max_sessions is {max_sessions}")
+            }
+            Self::TooLarge { max_bytes } => {
+                write!(f, "the data is too large: max_bytes is {max_bytes}")
+            }
+            Self::AtByteLimit { max_bytes } => {
+                write!(f, "the store is full: max_bytes is {max_bytes}")
             }
             Self::SubjectLimit { max_per_subject } => {
                 write!(f, "the subject has its sessions: max_per_subject is {max_per_subject}")
@@ -152,6 +168,10 @@ pub enum SaveError {
     /// With this data the session would be of another subject, which has as many sessions as it may:
     /// see [`Builder::max_per_subject`](crate::Builder::max_per_subject).
     SubjectLimit,
+    /// The data is larger than the store may be: see [`Builder::max_bytes`](crate::Builder::max_bytes).
+    TooLarge,
+    /// There is no room for what the data has grown by, and none could be made.
+    AtByteLimit,
 }
 
 impl fmt::Display for SaveError {
@@ -159,6 +179,8 @@ impl fmt::Display for SaveError {
         f.write_str(match self {
             Self::Conflict => "the session was saved by somebody else since it was loaded",
             Self::Gone => "the session has ended",
+            Self::TooLarge => "the data is larger than max_bytes allows",
+            Self::AtByteLimit => "there is no room within max_bytes for what the data has grown by",
             Self::SubjectLimit => "the subject has as many sessions as max_per_subject allows",
         })
     }

@@ -160,13 +160,30 @@ impl Index {
         self.lists(shard as u32).nodes.get(node)
     }
 
-    /// Takes a session that has left the table out of its list.
-    pub(crate) fn remove(&self, slot: Slot) {
+    /// Returns what a session weighs.
+    pub(crate) fn weight(&self, slot: Slot) -> u32 {
+        let (shard, node) = self.split(slot);
+        self.lists(shard as u32).nodes.weight(node)
+    }
+
+    /// Takes note of what a session weighs now.
+    pub(crate) fn set_weight(&self, slot: Slot, weight: u32) {
+        let (shard, node) = self.split(slot);
+        self.lists(shard as u32).nodes.set_weight(node, weight);
+    }
+
+    /// Takes a session that has left the table out of its list, and returns what it weighed.
+    pub(crate) fn remove(&self, slot: Slot) -> u32 {
         let (shard, number) = self.split(slot);
         let mut lists = self.lists(shard as u32);
-        let Some(node) = lists.nodes.get(number) else { return };
+        let Some(node) = lists.nodes.get(number) else { return 0 };
+        let weight = lists.nodes.weight(number);
+        if weight > 0 {
+            lists.nodes.set_weight(number, 0);
+        }
         lists.dismiss(number, &node);
         lists.nodes.give_back(number);
+        weight
     }
 
     /// Gives a session's node its new id, in the same place of the list. Called under the table's locks for

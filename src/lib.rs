@@ -108,6 +108,7 @@ mod subject;
 mod sweep;
 mod sync;
 mod watched;
+mod weigh;
 
 pub use crate::attributes::Attributes;
 pub use crate::builder::{Builder, IdSource};

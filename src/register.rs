@@ -7,12 +7,14 @@ use triomphe::Arc;
 
 use std::cell::OnceCell;
 
+use crate::capacity::Capacity;
 use crate::clock::Tick;
 use crate::entry::Record;
 use crate::id::SessionId;
 use crate::index::{Full, Index, Located, Slot, seconds};
 use crate::mark::Mark;
 use crate::subject::Subject;
+use crate::weigh::{Scales, TooLarge};
 
 /// Says whose a session is.
 type SubjectOf<T> = Box<dyn Fn(&T) -> Option<Subject> + Send + Sync>;
@@ -62,7 +64,8 @@ pub(crate) struct Limit {
 /// The store's register of its sessions.
 pub(crate) struct Register<T> {
     pub(crate) index: Index,
-    by: IndexBy<T>,
+    by: Option<IndexBy<T>>,
+    scales: Option<Scales<T>>,
     pub(crate) limit: Option<Limit>,
     /// Whether guests are listed too: in a bounded store, where they make room.
     guests: bool,
@@ -78,20 +81,28 @@ pub(crate) struct Change<'a, T> {
     /// Versions of the data that are known to be the same subject's, so that a commit that replaces one of them
     /// leaves the register alone.
     same: [Option<&'a Record<T>>; 2],
+    /// What the data weighs, if that is asked.
+    weight: Option<u32>,
 }
+
+/// The nodes that a session has had and will have, if they are not the same.
+type Moves = Option<[Option<Slot>; 2]>;
 
 /// A session that is about to be moved in the register.
 pub(crate) struct Booked {
     /// For the record that is to be stored.
     pub(crate) mark: Mark,
-    /// The nodes that the session has had and will have, if they are not the same.
-    moves: Option<[Option<Slot>; 2]>,
+    moves: Moves,
+    /// What the session has weighed so far.
+    weighed: u32,
 }
 
 /// Why a session was not moved.
 pub(crate) enum Unbooked {
     /// Its subject has as many sessions as it may.
     Full,
+    /// There is no room for what its data has grown by.
+    NoBytes,
     /// Whose it is was not asked yet, and cannot be now.
     Unasked,
 }
@@ -100,6 +111,9 @@ impl<T> Change<'_, T> {
     /// Tells whether the session stays where it is when this record is replaced.
     #[inline]
     pub(crate) fn keeps(&self, stored: &Arc<Record<T>>) -> bool {
+        if self.weight.is_some() {
+            return false;
+        }
         let [base, draft] = self.same;
         let is_stored = |same: &Record<T>| std::ptr::eq(same, &**stored);
         base.is_some_and(is_stored) || draft.is_some_and(is_stored)
@@ -108,34 +122,67 @@ impl<T> Change<'_, T> {
     /// Asks whose the session will be. Runs user code.
     #[cold]
     pub(crate) fn ask(&self) -> Option<Subject> {
-        *self.subject.get_or_init(|| (self.register.by.subject)(self.data))
+        *self.subject.get_or_init(|| self.register.subject(self.data))
     }
 
-    /// Enters a session whose record is about to be replaced where it will belong. Called under the session's
-    /// shard's exclusive lock, like `settle`, which must follow.
-    pub(crate) fn book(&self, stored: &Arc<Record<T>>, id: SessionId) -> Result<Booked, Unbooked> {
+    /// Enters a session whose record is about to be replaced where it will belong, and takes the bytes that it grows
+    /// by. Called under the session's shard's exclusive lock, like `settle`, which must follow.
+    pub(crate) fn book(
+        &self,
+        capacity: &Capacity,
+        stored: &Arc<Record<T>>,
+        id: SessionId,
+    ) -> Result<Booked, Unbooked> {
         let subject = self.subject.get().ok_or(Unbooked::Unasked)?;
-        let (register, mark) = (self.register, stored.mark());
-        let at = subject.map(|subject| register.index.locate(&subject));
+        let weighs = self.weight.and(stored.mark().slot());
+        let weighed = weighs.map_or(0, |slot| self.register.index.weight(slot));
+        let growth = self.weight.map_or(0, |weight| weight.saturating_sub(weighed));
+        if growth > 0 && !capacity.grow(growth) {
+            return Err(Unbooked::NoBytes);
+        }
+        let booked = self.follow(stored.mark(), subject.as_ref(), id);
+        if booked.is_err() {
+            capacity.release_bytes(growth);
+        }
+        let (mark, moves) = booked.map_err(|Full| Unbooked::Full)?;
+        Ok(Booked { mark, moves, weighed })
+    }
+
+    fn follow(
+        &self,
+        mark: Mark,
+        subject: Option<&Subject>,
+        id: SessionId,
+    ) -> Result<(Mark, Moves), Full> {
+        let register = self.register;
+        let at = subject.map(|subject| register.index.locate(subject));
         let at = at.or_else(|| register.guest(id));
         let Some(moved) = register.index.follow(mark.slot(), at.as_ref()) else {
-            return Ok(Booked { mark, moves: None });
+            return Ok((mark, None));
         };
         let born = register.born(mark);
         let add = |to| register.index.add(to, id, born, register.most());
-        let slot = moved.map(add).transpose().map_err(|Full| Unbooked::Full)?;
-        let moves = Some([mark.slot(), slot]);
+        let slot = moved.map(add).transpose()?;
         // Whoever has authenticated was somebody else.
         let left_subject = mark.slot().is_some_and(|slot| register.index.has_subject(slot));
-        let mark = if left_subject { mark.authenticate(None) } else { mark };
-        Ok(Booked { mark: mark.at(slot, born), moves })
+        let mark_there = if left_subject { mark.authenticate(None) } else { mark };
+        Ok((mark_there.at(slot, born), Some([mark.slot(), slot])))
     }
 
-    /// Takes the session out where it no longer belongs, or where it does not come to belong.
-    pub(crate) fn settle(&self, booked: &Booked, stored: bool) {
+    /// Takes the session out where it no longer belongs, or where it does not come to belong, and gives back the bytes
+    /// that it does not take any more.
+    pub(crate) fn settle(&self, capacity: &Capacity, booked: &Booked, stored: bool) {
+        let index = &self.register.index;
+        if let Some(weight) = self.weight {
+            let kept = if stored { weight } else { booked.weighed };
+            capacity.release_bytes(weight.max(booked.weighed) - kept);
+            if let (Some(slot), true) = (booked.mark.slot(), stored) {
+                index.set_weight(slot, weight);
+            }
+        }
         if let Some([left, entered]) = booked.moves {
             if let Some(gone) = if stored { left } else { entered } {
-                self.register.index.remove(gone);
+                index.remove(gone);
             }
         }
     }
@@ -150,16 +197,27 @@ impl<T> Change<'_, T> {
 impl<T> Register<T> {
     pub(crate) fn new(
         table_shards: usize,
-        by: IndexBy<T>,
+        by: Option<IndexBy<T>>,
         limit: Option<Limit>,
+        scales: Option<Scales<T>>,
         guests: bool,
     ) -> Self {
-        Self { index: Index::new(table_shards), by, limit, guests }
+        Self { index: Index::new(table_shards), by, scales, limit, guests }
     }
 
-    /// Asks where a session with this data belongs. Runs user code.
-    pub(crate) fn place(&self, data: &T) -> Option<Located> {
-        (self.by.subject)(data).map(|subject| self.index.locate(&subject))
+    /// Asks whose a session with this data is. Runs user code.
+    fn subject(&self, data: &T) -> Option<Subject> {
+        self.by.as_ref().and_then(|by| (by.subject)(data))
+    }
+
+    /// Asks where a new session with this data belongs, and what it weighs. Runs user code.
+    pub(crate) fn place(&self, data: &T) -> Result<(Option<Located>, u32), TooLarge> {
+        let weight = self.weigh(data)?.unwrap_or(0);
+        Ok((self.subject(data).map(|subject| self.index.locate(&subject)), weight))
+    }
+
+    fn weigh(&self, data: &T) -> Result<Option<u32>, TooLarge> {
+        self.scales.as_ref().map(|scales| scales.weigh(data)).transpose()
     }
 
     /// Asks what a commit of `data` changes, which was made of `base`, or is a copy of `draft`. Runs user code.
@@ -169,16 +227,23 @@ impl<T> Register<T> {
         data: &'a T,
         base: &'a Arc<Record<T>>,
         draft: Option<&'a Arc<Record<T>>>,
-    ) -> Change<'a, T> {
-        let same = draft.is_none() || (self.by.same)(data, &base.value);
+    ) -> Result<Change<'a, T>, TooLarge> {
+        let weight = self.weigh(data)?;
+        let asks = |by: &IndexBy<T>| (by.same)(data, &base.value);
+        let same = draft.is_none() || self.by.as_ref().is_none_or(asks);
         let same = [same.then_some(&**base), draft.map(|draft| &**draft)];
-        Change { register: self, data, subject: OnceCell::new(), same }
+        let change = Change { register: self, data, subject: OnceCell::new(), same, weight };
+        if weight.is_some() {
+            change.ask();
+        }
+        Ok(change)
     }
 
     /// Enters a new session.
     pub(crate) fn enter(
         &self,
         at: Option<&Located>,
+        weight: u32,
         id: SessionId,
         now: Tick,
     ) -> Result<Mark, Full> {
@@ -188,6 +253,9 @@ impl<T> Register<T> {
             .or(guest.as_ref())
             .map(|at| self.index.add(at, id, born, self.most()))
             .transpose()?;
+        if let (Some(slot), true) = (slot, weight > 0) {
+            self.index.set_weight(slot, weight);
+        }
         Ok(Mark::default().at(slot, born))
     }
 
@@ -205,11 +273,10 @@ impl<T> Register<T> {
         self.limit.map_or(usize::MAX, |limit| limit.most)
     }
 
-    /// Takes out a session that has left the table.
-    pub(crate) fn leave(&self, record: &Record<T>) {
-        if let Some(slot) = record.mark().slot() {
-            record.set_mark(Mark::default());
-            self.index.remove(slot);
-        }
+    /// Takes out a session that has left the table, once, and returns what it weighed.
+    pub(crate) fn leave(&self, record: &Record<T>) -> u32 {
+        let Some(slot) = record.mark().slot() else { return 0 };
+        record.set_mark(Mark::default());
+        self.index.remove(slot)
     }
 }

@@ -147,6 +147,9 @@ impl Stats {
 pub struct StoreStats {
     /// Sessions in the table, expired ones that are not yet swept among them.
     pub stored: u64,
+    /// What the sessions in the table weigh, as [`max_bytes`](crate::Builder::max_bytes)' weigher says; 0 without
+    /// one.
+    pub bytes: u64,
     /// Sessions in the table that can be loaded.
     pub live: u64,
     /// Sessions in the table that have ended and are not yet removed.

@@ -120,7 +120,7 @@ impl<T> SessionStore<T> {
             mint: config.mint,
             gate: Gate::new(config.shards),
             sweep: Sweep::new(config.shards, config.sweep_budget, shortest),
-            capacity: Capacity::new(config.max_sessions, config.on_full),
+            capacity: Capacity::new(config.max_sessions, config.max_bytes, config.on_full),
             ends: Ends::new(config.listener),
             stats: Stats::new(),
             foreign_ids: AtomicBool::new(false),
@@ -286,7 +286,7 @@ impl<T> Inner<T> {
         // A rotated session lives on, and its record with it.
         if ended.cause() != Cause::Rotated {
             if let Some(register) = &self.register {
-                register.leave(ended.record());
+                self.capacity.release_bytes(register.leave(ended.record()));
             }
         }
     }

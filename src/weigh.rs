@@ -1,5 +1,7 @@
 //! Owns what a session weighs: user code's answer, as the store counts it.
 
+use crate::error::SaveError;
+
 /// Says how many bytes a session's data takes.
 pub(crate) type Weigher<T> = Box<dyn Fn(&T) -> usize + Send + Sync>;
 
@@ -12,6 +14,12 @@ pub(crate) struct Scales<T> {
 /// A session's data is larger than the whole store may be, or than a session may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLarge;
+
+impl From<TooLarge> for SaveError {
+    fn from(_: TooLarge) -> Self {
+        Self::TooLarge
+    }
+}
 
 impl<T> Scales<T> {
     /// Weighs data. Runs user code. Everything weighs something, so that making room comes to an end.

@@ -108,3 +108,9 @@ fn build_error_is_an_error_that_threads_can_pass_on() {
     pass_on(&error);
     assert!(format!("{error:?}").contains("shards"));
 }
+
+#[test]
+fn byte_bound_of_zero_is_refused() {
+    assert_refused(|b| b.max_bytes(0, |_| 1), "max_bytes", &["is 0", "at least 1"]);
+    assert_built(|b| b.max_bytes(1, |_| 1));
+}

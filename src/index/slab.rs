@@ -77,6 +77,8 @@ pub(super) struct Slab {
     chunks: Vec<Option<Box<Chunk>>>,
     /// The chunks with room; the last is used first.
     roomy: Vec<u32>,
+    /// What the sessions of each chunk weigh, in a store that asks: apart, because most do not.
+    weights: Vec<Option<Box<[u32; CHUNK]>>>,
 }
 
 impl Slab {
@@ -113,10 +115,28 @@ impl Slab {
         // Of the first chunk, node 0 is never free.
         if chunk.used == Chunk::reserved(at as u32) {
             self.chunks[at] = None;
+            if let Some(weights) = self.weights.get_mut(at) {
+                *weights = None;
+            }
         }
         if was_full {
             self.roomy.push(at as u32);
         }
+    }
+
+    /// Returns what a node's session weighs: 0 until that was set.
+    pub(super) fn weight(&self, node: u32) -> u32 {
+        let (at, place) = split(node);
+        let weights = self.weights.get(at).and_then(Option::as_ref);
+        weights.map_or(0, |weights| weights[place])
+    }
+
+    pub(super) fn set_weight(&mut self, node: u32, weight: u32) {
+        let (at, place) = split(node);
+        if self.weights.len() <= at {
+            self.weights.resize_with(at + 1, || None);
+        }
+        self.weights[at].get_or_insert_with(|| Box::new([0; CHUNK]))[place] = weight;
     }
 
     /// Returns a node, or `None` if there is none of that number.
@@ -168,7 +188,8 @@ impl Slab {
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         let chunks = self.chunks.iter().flatten().count() * size_of::<Chunk>();
-        chunks + self.chunks.capacity() * size_of::<usize>() + self.roomy.capacity() * 4
+        let weights = self.weights.capacity() * size_of::<usize>();
+        chunks + weights + self.chunks.capacity() * size_of::<usize>() + self.roomy.capacity() * 4
     }
 
     /// Tells whether no chunk has memory.

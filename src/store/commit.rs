@@ -17,6 +17,7 @@ use crate::session::Session;
 use crate::shards::Place;
 use crate::stats::Event;
 use crate::sync::Backoff;
+use crate::weigh::TooLarge;
 
 /// What became of a commit, with a record that is to be dropped outside the lock.
 pub(super) enum Committed<T> {
@@ -30,13 +31,18 @@ pub(super) enum Committed<T> {
     Gone(Arc<Record<T>>),
     /// Not stored, because whose the session would be is to be asked first.
     Unasked(Arc<Record<T>>),
+    /// Not stored, because the data is larger than it may be.
+    TooLarge(Arc<Record<T>>),
+    /// Not stored, because there is no room for what the data has grown by.
+    NoBytes(Arc<Record<T>>),
     /// Not stored, because the subject that the session would belong to has as many as it may.
     Limited(Arc<Record<T>>),
 }
 
 impl<T: Clone> SessionStore<T> {
     /// Stores a handle's data. Returns `true` if it was stored; `false`, and changes nothing, if the
-    /// session has ended, or would become another subject's that has as many as it may.
+    /// session has ended, or would become another subject's that has as many as it may, or if its data
+    /// is too large.
     ///
     /// The last save wins: use [`try_save`](Self::try_save) or [`update`](Self::update) where two
     /// requests may change one session. The handle's id need not come from this store's `create`,
@@ -72,7 +78,8 @@ impl<T: Clone> SessionStore<T> {
     /// # Errors
     ///
     /// [`SaveError::Conflict`] if it was saved by another; [`SaveError::Gone`] if it has ended;
-    /// [`SaveError::SubjectLimit`] if it would become another subject's, which has as many as it may.
+    /// [`SaveError::SubjectLimit`] if it would become another subject's, which has as many as it may;
+    /// [`SaveError::TooLarge`] and [`SaveError::AtByteLimit`] at [`max_bytes`](crate::Builder::max_bytes).
     ///
     /// # Examples
     ///
@@ -90,7 +97,7 @@ impl<T: Clone> SessionStore<T> {
     /// ```
     pub fn try_save(&self, session: &mut Session<T>) -> Result<(), SaveError> {
         let wanted = |stored: &Arc<Record<T>>| session.is_based_on(stored);
-        let change = self.inner.change(session);
+        let change = self.inner.change(session)?;
         let copy = self.inner.commit_handle(session, change.as_ref(), wanted)?;
         for held in session.rebase(copy) {
             self.inner.ends.discard(&self.inner.stats, held);
@@ -129,7 +136,8 @@ impl<T: Clone> SessionStore<T> {
     /// # Errors
     ///
     /// [`SaveError::Gone`] if there is no live session of this id; [`SaveError::SubjectLimit`] if it would
-    /// become another subject's, which has as many as it may. Never [`SaveError::Conflict`].
+    /// become another subject's, which has as many as it may; [`SaveError::TooLarge`] and [`SaveError::AtByteLimit`] at
+    /// [`max_bytes`](crate::Builder::max_bytes). Never [`SaveError::Conflict`].
     pub fn try_update<R>(
         &self,
         id: impl AsSessionId,
@@ -173,15 +181,16 @@ impl<T> Inner<T> {
         T: Clone,
     {
         let (base, draft) = session.versions();
-        self.commit_handle(session, Some(&register.change(session, base, draft)), |_| true)
+        let change = register.change(session, base, draft)?;
+        self.commit_handle(session, Some(&change), |_| true)
     }
 
     /// Asks what a save of this handle may change in the register, if there is one. Runs user code.
     #[inline(always)]
-    fn change<'a>(&'a self, session: &'a Session<T>) -> Option<Change<'a, T>> {
-        let register = self.register.as_ref()?;
+    fn change<'a>(&'a self, session: &'a Session<T>) -> Result<Option<Change<'a, T>>, TooLarge> {
+        let Some(register) = &self.register else { return Ok(None) };
         let (base, draft) = session.versions();
-        Some(register.change(session, base, draft))
+        register.change(session, base, draft).map(Some)
     }
 
     /// Stores an updated copy of what was seen, if that is still stored, and drops what is left over.
@@ -193,17 +202,28 @@ impl<T> Inner<T> {
     ) -> Result<(), SaveError> {
         let changed = Arc::clone(&record);
         let register = self.register.as_ref();
-        let change =
-            register.map(|register| register.change(&changed.value, &seen, Some(&changed)));
-        // The clock once more: user code took its time.
-        let now = self.clock.now();
-        let wanted = |stored: &Arc<Record<T>>| Arc::ptr_eq(stored, &seen);
-        let committed = self.commit(now, place, record, change.as_ref(), wanted);
+        let change = register.map(|it| it.change(&changed.value, &seen, Some(&changed)));
+        let committed = match change.transpose() {
+            Ok(change) => self.commit_seen(place, record, &seen, change.as_ref()),
+            Err(TooLarge) => Committed::TooLarge(record),
+        };
         self.ends.discard(&self.stats, changed);
         self.ends.discard(&self.stats, seen);
         let (result, left) = committed.into_result();
         self.ends.discard(&self.stats, left);
         result
+    }
+
+    fn commit_seen(
+        &self,
+        place: &Place,
+        record: Arc<Record<T>>,
+        seen: &Arc<Record<T>>,
+        change: Option<&Change<'_, T>>,
+    ) -> Committed<T> {
+        // The clock once more: user code took its time.
+        let now = self.clock.now();
+        self.commit(now, place, record, change, |stored| Arc::ptr_eq(stored, seen))
     }
 
     /// Stores what a handle holds, its draft or else a copy of its data. Returns the copy, if it was one.
@@ -274,6 +294,7 @@ impl<T> Inner<T> {
         let committed = loop {
             match self.commit_once(now, place, record, change, &wanted) {
                 Committed::Limited(back) if self.make_room_for(change) => record = back,
+                Committed::NoBytes(back) if self.make_bytes(place.id, now) => record = back,
                 Committed::Unasked(back) => {
                     record = back;
                     change.map(Change::ask);
@@ -340,13 +361,14 @@ impl<T> Inner<T> {
         record: Arc<Record<T>>,
         change: &Change<'_, T>,
     ) -> Committed<T> {
-        let booked = match change.book(entry.record(), id) {
+        let booked = match change.book(&self.capacity, entry.record(), id) {
             Ok(booked) => booked,
             Err(Unbooked::Full) => return Committed::Limited(record),
+            Err(Unbooked::NoBytes) => return Committed::NoBytes(record),
             Err(Unbooked::Unasked) => return Committed::Unasked(record),
         };
         let committed = self.replace_under(now, entry, record, booked.mark);
-        change.settle(&booked, matches!(committed, Committed::Replaced(_)));
+        change.settle(&self.capacity, &booked, matches!(committed, Committed::Replaced(_)));
         committed
     }
 
@@ -385,6 +407,8 @@ impl<T> Committed<T> {
             }
             Self::Gone(record) => (Err(SaveError::Gone), record),
             Self::Limited(record) => (Err(SaveError::SubjectLimit), record),
+            Self::TooLarge(record) => (Err(SaveError::TooLarge), record),
+            Self::NoBytes(record) => (Err(SaveError::AtByteLimit), record),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::session::Session;
 use crate::shards::{Exclusive, Place};
 use crate::stats::Event;
 use crate::sync::Ordering;
+use crate::weigh::TooLarge;
 
 /// Slices that a create runs before it finds the store full: 4096 buckets, a few microseconds each 512.
 const SLICES_FOR_ROOM: usize = 8;
@@ -90,7 +91,8 @@ impl<T> SessionStore<T> {
     ///
     /// [`CreateError::AtCapacity`] if the store is full and nothing may be evicted;
     /// [`CreateError::SubjectLimit`] if the session's subject has as many as it may;
-    /// [`CreateError::Entropy`] if there is no randomness for the id.
+    /// [`CreateError::TooLarge`] and [`CreateError::AtByteLimit`] at
+    /// [`max_bytes`](crate::Builder::max_bytes); [`CreateError::Entropy`] if there is no randomness for the id.
     pub fn try_create(&self) -> Result<Session<T>, CreateError>
     where
         T: Default,
@@ -158,29 +160,34 @@ impl<T> Inner<T> {
         expiry: Expiry,
     ) -> Result<Session<T>, Rejected<T>> {
         // User code, before anything is taken.
-        let at = self.register.as_ref().and_then(|register| register.place(&data));
+        let place = self.register.as_ref().map(|register| register.place(&data));
+        let (at, weight) = match place.unwrap_or(Ok((None, 0))) {
+            Ok(place) => place,
+            Err(TooLarge) => {
+                self.stats.count(Event::Refused);
+                let error = CreateError::TooLarge { max_bytes: self.capacity.max_bytes() };
+                return Err(Rejected { value: data, error });
+            }
+        };
         let now = self.clock.now();
         let mut ended = Vec::new();
-        let slot = self.capacity.reserve();
+        let slot = self.capacity.reserve_both(weight);
         // Nobody is to make room for a session that its id keeps out, least of all the id's owner.
         if slot.is_none() && self.is_taken(id, now) {
             return Err(Rejected { value: data, error: CreateError::Taken });
         }
-        let slot = slot.or_else(|| self.sweep_for_room(now, || self.sweep.is_due(now)));
+        let slot = slot.or_else(|| self.sweep_for_room(weight, now, || self.sweep.is_due(now)));
         let slot = slot.or_else(|| match &self.register {
             None => self.capacity.make_room(&self.gate, id, now, &mut ended),
-            Some(register) => self.make_room_among_guests(register, id, now, &mut ended),
+            Some(register) => self.make_room_among_guests(register, weight, id, now, &mut ended),
         });
-        let slot = slot.or_else(|| self.sweep_for_room(now, || self.sweep.is_needed()));
+        let slot = slot.or_else(|| self.sweep_for_room(weight, now, || self.sweep.is_needed()));
         let created = match slot {
             Some(slot) => {
                 let entry = self.begin(data, expiry, now);
-                self.insert(id, entry, at.as_ref(), slot, now, &mut ended)
+                self.insert(id, entry, (at.as_ref(), weight), slot, now, &mut ended)
             }
-            None => {
-                let error = CreateError::AtCapacity { max_sessions: self.capacity.max() };
-                Err(Rejected { value: data, error })
-            }
+            None => Err(Rejected { value: data, error: self.full() }),
         };
         if let Err(Rejected { error, .. }) = &created {
             self.stats.add(Event::Refused, u64::from(*error != CreateError::Taken));
@@ -188,6 +195,16 @@ impl<T> Inner<T> {
         self.tell(ended);
         self.tend(now);
         created
+    }
+
+    /// Returns what the store is full of.
+    fn full(&self) -> CreateError {
+        let (max_sessions, max_bytes) = (self.capacity.max(), self.capacity.max_bytes());
+        if self.capacity.held() >= max_sessions || max_bytes == u64::MAX {
+            CreateError::AtCapacity { max_sessions }
+        } else {
+            CreateError::AtByteLimit { max_bytes }
+        }
     }
 
     fn is_taken(&self, id: SessionId, now: Tick) -> bool {
@@ -205,7 +222,7 @@ impl<T> Inner<T> {
         &self,
         id: SessionId,
         entry: Entry<T>,
-        at: Option<&Located>,
+        at: (Option<&Located>, u32),
         slot: Slot<'_>,
         now: Tick,
         ended: &mut Vec<Ended<T>>,
@@ -237,7 +254,7 @@ impl<T> Inner<T> {
         &self,
         place: &Place,
         record: &Record<T>,
-        at: Option<&Located>,
+        (at, weight): (Option<&Located>, u32),
         now: Tick,
     ) -> Result<Exclusive<'_, T>, CreateError> {
         loop {
@@ -246,7 +263,7 @@ impl<T> Inner<T> {
                 return Err(CreateError::Taken);
             }
             let Some(register) = &self.register else { return Ok(shard) };
-            if let Ok(mark) = register.enter(at, place.id, now) {
+            if let Ok(mark) = register.enter(at, weight, place.id, now) {
                 record.set_mark(mark);
                 return Ok(shard);
             }
@@ -272,13 +289,18 @@ impl<T> Inner<T> {
     /// Sweeps a full store for a slot as long as it is worth it, a few slices at the most: enough to find
     /// every expired session of a small store, and a bounded price for a flood that a large one refuses.
     #[cold]
-    fn sweep_for_room(&self, now: Tick, worth_it: impl Fn() -> bool) -> Option<Slot<'_>> {
+    fn sweep_for_room(
+        &self,
+        weight: u32,
+        now: Tick,
+        worth_it: impl Fn() -> bool,
+    ) -> Option<Slot<'_>> {
         for _ in 0..SLICES_FOR_ROOM {
             if !worth_it() {
                 break;
             }
             self.sweep_slice(now);
-            if let Some(slot) = self.capacity.reserve() {
+            if let Some(slot) = self.capacity.reserve_both(weight) {
                 return Some(slot);
             }
         }

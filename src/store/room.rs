@@ -20,6 +20,9 @@ const SAMPLE: usize = 16;
 /// `capacity.rs`, which has the same number for the same reason.
 const ATTEMPTS: usize = 32;
 
+/// Guests that one new session may take the place of, where sessions are weighed.
+const EVICTIONS: usize = 1024;
+
 /// A guest that may have to go, and the deadline it was chosen for.
 #[derive(Clone, Copy)]
 struct Victim {
@@ -43,20 +46,26 @@ impl<T> Inner<T> {
     pub(super) fn make_room_among_guests(
         &self,
         register: &Register<T>,
+        weight: u32,
         seed: SessionId,
         now: Tick,
         ended: &mut Vec<Ended<T>>,
     ) -> Option<Room<'_>> {
         let backoff = Backoff::new();
-        for _ in 0..ATTEMPTS {
-            if let Some(room) = self.capacity.reserve() {
+        for _ in 0..if weight == 0 { ATTEMPTS } else { EVICTIONS } {
+            if let Some(room) = self.capacity.reserve_both(weight) {
                 return Some(room);
             }
-            match self.choose(&register.index, seed, now) {
+            match self.choose(&register.index, seed, None, now) {
                 Choice::Victim(victim) => {
                     if let Some(evicted) = self.evict(&register.index, &victim, now) {
                         ended.push(evicted);
-                        return Some(self.capacity.pass_on());
+                        let room = self.capacity.pass_on();
+                        if weight == 0 {
+                            return Some(room);
+                        }
+                        // It may have weighed too little, and slot and bytes are taken together.
+                        drop(room);
                     }
                 }
                 Choice::None => return None,
@@ -66,10 +75,31 @@ impl<T> Inner<T> {
         None
     }
 
-    fn choose(&self, index: &Index, seed: SessionId, now: Tick) -> Choice {
+    /// Ends a guest, but not the one of this id, for the bytes that another session has grown by. Returns whether it is
+    /// worth another try.
+    #[cold]
+    pub(super) fn make_bytes(&self, spare: SessionId, now: Tick) -> bool {
+        let Some(register) = &self.register else { return false };
+        let Choice::Victim(victim) = self.choose(&register.index, spare, Some(spare), now) else {
+            return false;
+        };
+        let evicted = self.evict(&register.index, &victim, now);
+        self.capacity.release(usize::from(evicted.is_some()));
+        self.tell(evicted);
+        true
+    }
+
+    fn choose(
+        &self,
+        index: &Index,
+        seed: SessionId,
+        spare: Option<SessionId>,
+        now: Tick,
+    ) -> Choice {
         let mut sample = Vec::with_capacity(SAMPLE);
         let subjects = index.sample_guests(seed, SAMPLE, &mut sample);
-        let seen = sample.into_iter().filter_map(|(slot, id)| {
+        let others = sample.into_iter().filter(|(_, id)| spare != Some(*id));
+        let seen = others.filter_map(|(slot, id)| {
             let deadline = self.deadline_of_guest(index, slot, id)?;
             Some(Victim { slot, id, deadline })
         });
@@ -77,7 +107,8 @@ impl<T> Inner<T> {
         match seen.min_by_key(|victim| victim.deadline) {
             Some(victim) if may_go || victim.deadline <= now => Choice::Victim(victim),
             Some(_) => Choice::None,
-            None if subjects.is_some_and(|held| held >= self.capacity.max()) => Choice::None,
+            // As many as have a slot are in the table.
+            None if subjects.is_some_and(|held| held >= self.capacity.held()) => Choice::None,
             None if !may_go => Choice::None,
             None => Choice::NotYet,
         }

@@ -178,7 +178,8 @@ impl<T> SessionStore<T> {
             seen => (u128::from(stored) * u128::from(dead) / u128::from(seen)) as u64,
         };
         let live = stored - expired_unswept;
-        StoreStats { stored, live, expired_unswept, ..inner.stats.snapshot() }
+        let bytes = inner.capacity.bytes();
+        StoreStats { stored, bytes, live, expired_unswept, ..inner.stats.snapshot() }
     }
 }
 

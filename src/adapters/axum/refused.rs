@@ -11,7 +11,7 @@ use crate::error::{CreateError, EntropyError, RotateError, SaveError};
 
 /// Why a session was not created, saved or given another id.
 ///
-/// As a response it is 409 for a conflict, an ended session or a subject's limit, 503 where the store had no room or no
+/// As a response it is 409 for a conflict, an ended session or a subject's limit, 413 for too much data, 503 where the store had no room or no
 /// randomness, and 500 after the response, each with the sentence of its `Display`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,6 +24,8 @@ pub enum Refused {
     AtCapacity,
     /// The session's subject has as many sessions as it may.
     SubjectLimit,
+    /// The session's data is larger than the store may be.
+    TooLarge,
     /// There was no randomness for an id.
     Entropy(EntropyError),
     /// The response has left without a cookie, so that nobody would know the new id.
@@ -34,6 +36,7 @@ impl Refused {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Conflict | Self::Gone | Self::SubjectLimit => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::AtCapacity | Self::Entropy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::ResponseSent => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -47,6 +50,7 @@ impl fmt::Display for Refused {
             Self::Gone => SaveError::Gone.fmt(f),
             Self::AtCapacity => f.write_str("the store of sessions is full"),
             Self::SubjectLimit => SaveError::SubjectLimit.fmt(f),
+            Self::TooLarge => SaveError::TooLarge.fmt(f),
             Self::Entropy(error) => error.fmt(f),
             Self::ResponseSent => {
                 f.write_str("the response was sent before the session had its id")
@@ -70,6 +74,8 @@ impl From<SaveError> for Refused {
             SaveError::Conflict => Self::Conflict,
             SaveError::Gone => Self::Gone,
             SaveError::SubjectLimit => Self::SubjectLimit,
+            SaveError::TooLarge => Self::TooLarge,
+            SaveError::AtByteLimit => Self::AtCapacity,
         }
     }
 }
@@ -77,8 +83,9 @@ impl From<SaveError> for Refused {
 impl From<CreateError> for Refused {
     fn from(error: CreateError) -> Self {
         match error {
-            CreateError::AtCapacity { .. } => Self::AtCapacity,
+            CreateError::AtCapacity { .. } | CreateError::AtByteLimit { .. } => Self::AtCapacity,
             CreateError::SubjectLimit { .. } => Self::SubjectLimit,
+            CreateError::TooLarge { .. } => Self::TooLarge,
             CreateError::Entropy(error) => Self::Entropy(error),
             CreateError::Taken => unreachable!("the store draws another id"),
         }

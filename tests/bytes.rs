@@ -1,0 +1,188 @@
+//! `max_bytes`: what the sessions weigh together never exceeds the bound, and what is refused changes nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use cloakroom::{
+    Builder, Cause, CreateError, ManualClock, OnFull, SaveError, SessionStore, Subject,
+};
+
+mod stress;
+
+use stress::{Heard, race, rounds};
+
+/// The data is what it weighs; the thousands say whose it is.
+fn builder(max_bytes: u64) -> Builder<u64> {
+    SessionStore::<u64>::builder().shards(2).max_bytes(max_bytes, |data| (data % 1_000) as usize)
+}
+
+fn with_subjects(max_bytes: u64) -> Builder<u64> {
+    let subject = |data: &u64| (*data >= 1_000).then(|| Subject::from(data / 1_000));
+    builder(max_bytes).index_by(subject)
+}
+
+fn bytes(store: &SessionStore<u64>) -> u64 {
+    let mut bytes = 0;
+    store.for_each(|_, data| bytes += (data % 1_000).max(1));
+    bytes
+}
+
+#[test]
+fn bytes_follow_the_data_through_every_operation() {
+    let clock = ManualClock::new();
+    let store = with_subjects(500).clock(clock.clone()).ttl(Duration::from_secs(60));
+    let store = store.build().unwrap();
+    let weighs = |bytes| assert_eq!(store.stats().bytes, bytes);
+    let mut session = store.create_with(100);
+    weighs(100);
+    *session = 40;
+    assert!(store.save(&session));
+    weighs(40);
+    *session = 1_060;
+    store.try_save(&mut session).unwrap();
+    weighs(60);
+    store.update(session.id(), |data| *data = 2_070).unwrap();
+    weighs(70);
+    store.rotate(&mut session);
+    store.reauthenticate(&mut session).unwrap();
+    weighs(70);
+    let other = store.create_with(1_005);
+    weighs(75);
+    store.destroy(other.id());
+    weighs(70);
+    store.create_with(0);
+    weighs(71);
+    store.clear();
+    weighs(0);
+    store.create_with(7);
+    clock.advance(Duration::from_secs(60));
+    store.purge_expired();
+    weighs(0);
+}
+
+#[test]
+fn oversized_value_is_too_large_and_the_old_one_stays() {
+    let store = builder(50).build().unwrap();
+    let mut session = store.create_with(30);
+    *session = 51;
+    assert!(!store.save(&session));
+    assert_eq!(store.try_save(&mut session), Err(SaveError::TooLarge));
+    assert_eq!(store.try_update(session.id(), |data| *data = 51), Err(SaveError::TooLarge));
+    assert_eq!(store.update(session.id(), |data| *data = 51), None);
+    let rejected = store.try_create_with(51).unwrap_err();
+    assert_eq!((rejected.value, rejected.error), (51, CreateError::TooLarge { max_bytes: 50 }));
+    assert!(!store.contains(store.create_with(51).id()));
+    assert_eq!((*store.peek(session.id()).unwrap(), store.stats().bytes, store.len()), (30, 30, 1));
+    assert_eq!(store.stats().creates_refused, 2);
+    *session = 50;
+    store.try_save(&mut session).unwrap();
+    assert_eq!(store.stats().bytes, 50);
+}
+
+#[test]
+fn as_many_make_room_as_it_takes_and_subjects_never_do() {
+    let store = with_subjects(100).build().unwrap();
+    let user = store.create_with(1_040);
+    let guests: Vec<_> = (0..60).map(|_| store.create_with(1)).collect();
+    assert_eq!((store.len(), store.stats().bytes), (61, 100));
+    store.try_create_with(2_050).unwrap();
+    let left = guests.iter().filter(|guest| store.contains(guest.id())).count();
+    assert_eq!((left, store.contains(user.id())), (10, true));
+    let full = CreateError::AtByteLimit { max_bytes: 100 };
+    assert_eq!(store.try_create_with(61).unwrap_err().error, full);
+    assert_eq!((bytes(&store), store.stats().bytes), (90, 90), "what there was has made room");
+    assert!(store.contains(user.id()));
+}
+
+#[test]
+fn session_that_grows_evicts_guests_and_never_itself() {
+    let heard = Heard::default();
+    let store = with_subjects(100).on_end(heard.listener()).build().unwrap();
+    let mut mine = store.create_with(40);
+    let other = store.create_with(60);
+    *mine = 70;
+    store.try_save(&mut mine).unwrap();
+    assert_eq!(heard.of(other.id()), [(Cause::Evicted, 60)]);
+    let user = store.create_with(1_030);
+    *mine = 71;
+    assert_eq!(store.try_save(&mut mine), Err(SaveError::AtByteLimit));
+    assert!(!store.save(&mine));
+    assert_eq!((*store.peek(mine.id()).unwrap(), store.stats().bytes), (70, 100));
+    store.destroy(user.id());
+    store.try_save(&mut mine).unwrap();
+    assert_eq!(store.stats().bytes, 71);
+}
+
+#[test]
+fn store_that_refuses_evicts_nobody_for_bytes() {
+    let store = builder(100).on_full(OnFull::Refuse).build().unwrap();
+    let mut session = store.create_with(60);
+    store.create_with(40);
+    assert!(store.try_create_with(1).is_err());
+    *session = 61;
+    assert_eq!(store.try_save(&mut session), Err(SaveError::AtByteLimit));
+    assert_eq!((store.len(), store.stats().bytes), (2, 100));
+}
+
+#[test]
+fn both_bounds_hold_and_the_error_names_the_one_that_was_met() {
+    let store = builder(100).max_sessions(2).on_full(OnFull::Refuse).build().unwrap();
+    store.create_with(10);
+    let large = store.try_create_with(91).unwrap_err();
+    assert_eq!(large.error, CreateError::AtByteLimit { max_bytes: 100 });
+    store.create_with(10);
+    let third = store.try_create_with(1).unwrap_err();
+    assert_eq!(third.error, CreateError::AtCapacity { max_sessions: 2 });
+}
+
+#[test]
+fn panicking_weigher_leaves_the_store_as_it_was() {
+    let store = SessionStore::<u64>::builder().max_bytes(100, |data| {
+        assert_ne!(*data, 13, "unlucky");
+        *data as usize
+    });
+    let store = store.build().unwrap();
+    let mut session = store.create_with(20);
+    let id = *session.id();
+    *session = 13;
+    let panics = |operation: &mut dyn FnMut()| {
+        assert!(catch_unwind(AssertUnwindSafe(operation)).is_err());
+        let stats = store.stats();
+        assert_eq!((*store.peek(&id).unwrap(), stats.bytes, stats.stored), (20, 20, 1));
+    };
+    panics(&mut || _ = store.create_with(13));
+    panics(&mut || _ = store.save(&session));
+    panics(&mut || _ = store.try_save(&mut session));
+    panics(&mut || _ = store.update(&id, |data| *data = 13));
+    *session = 30;
+    assert!(store.save(&session));
+    assert_eq!(store.stats().bytes, 30);
+}
+
+#[test]
+fn bound_holds_whatever_grows_shrinks_and_comes_at_the_same_time() {
+    for _ in 0..rounds(60) {
+        let store = with_subjects(300).max_per_subject(2, cloakroom::OnLimit::RevokeOldest);
+        let store = store.max_sessions(40).build().unwrap();
+        let theirs = store.clone();
+        race(3, move |me| {
+            let mut state = me as u64 + 1;
+            for _ in 0..100 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+                let data = (state >> 40) % 50 + (state >> 50) % 3 * 1_000;
+                let mut session = theirs.create_with(data);
+                theirs.update(session.id(), |held| *held = data / 2);
+                theirs.rotate(&mut session);
+                *session = data + 20;
+                theirs.save(&session);
+                assert!(theirs.stats().bytes <= 300);
+                if state >> 60 == 0 {
+                    theirs.revoke_all(data / 1_000);
+                }
+            }
+        });
+        assert_eq!(store.stats().bytes, bytes(&store));
+        store.clear();
+        assert_eq!((store.stats().bytes, store.len()), (0, 0));
+    }
+}
