@@ -111,9 +111,6 @@ impl<T> Change<'_, T> {
     /// Tells whether the session stays where it is when this record is replaced.
     #[inline]
     pub(crate) fn keeps(&self, stored: &Arc<Record<T>>) -> bool {
-        if self.weight.is_some() {
-            return false;
-        }
         let [base, draft] = self.same;
         let is_stored = |same: &Record<T>| std::ptr::eq(same, &**stored);
         base.is_some_and(is_stored) || draft.is_some_and(is_stored)
@@ -228,14 +225,39 @@ impl<T> Register<T> {
         base: &'a Arc<Record<T>>,
         draft: Option<&'a Arc<Record<T>>>,
     ) -> Result<Change<'a, T>, TooLarge> {
-        let weight = self.weigh(data)?;
+        if self.weighs() {
+            self.weigh_change(data)
+        } else {
+            Ok(self.move_change(data, base, draft))
+        }
+    }
+
+    /// Tells whether sessions are weighed.
+    #[inline]
+    pub(crate) fn weighs(&self) -> bool {
+        self.scales.is_some()
+    }
+
+    /// Like [`change`](Self::change), where sessions are not weighed.
+    #[inline]
+    pub(crate) fn move_change<'a>(
+        &'a self,
+        data: &'a T,
+        base: &'a Arc<Record<T>>,
+        draft: Option<&'a Arc<Record<T>>>,
+    ) -> Change<'a, T> {
         let asks = |by: &IndexBy<T>| (by.same)(data, &base.value);
         let same = draft.is_none() || self.by.as_ref().is_none_or(asks);
         let same = [same.then_some(&**base), draft.map(|draft| &**draft)];
+        Change { register: self, data, subject: OnceCell::new(), same, weight: None }
+    }
+
+    /// A commit may always change what a session weighs.
+    #[cold]
+    fn weigh_change<'a>(&'a self, data: &'a T) -> Result<Change<'a, T>, TooLarge> {
+        let (same, weight) = ([None, None], self.weigh(data)?);
         let change = Change { register: self, data, subject: OnceCell::new(), same, weight };
-        if weight.is_some() {
-            change.ask();
-        }
+        change.ask();
         Ok(change)
     }
 

@@ -146,7 +146,7 @@ fn session_stays_where_its_subject_is_the_same() {
     assert_eq!(index.follow(None, Some(&a)), Some(Some(&a)));
     assert_eq!(index.follow(guest, Some(&elsewhere)), None, "all guests are in one place");
     assert_eq!(index.follow(guest, Some(&a)), Some(Some(&a)));
-    slot.into_iter().chain(guest).for_each(|slot| index.remove(slot));
+    slot.into_iter().chain(guest).for_each(|slot| _ = index.remove(slot));
     assert!(index.is_bare());
 }
 

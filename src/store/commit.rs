@@ -170,7 +170,8 @@ impl<T> Inner<T> {
         self.gate.read(place, show).flatten()
     }
 
-    /// Apart, so that the save of a store without a register is compiled as if there were none.
+    /// Apart, so that the save of a store without a register is compiled as if there were none, and a save that
+    /// weighs nothing as if there were no scales.
     #[inline(never)]
     fn save_listed(
         &self,
@@ -180,9 +181,20 @@ impl<T> Inner<T> {
     where
         T: Clone,
     {
+        if register.weighs() {
+            return self.save_weighed(session);
+        }
         let (base, draft) = session.versions();
-        let change = register.change(session, base, draft)?;
-        self.commit_handle(session, Some(&change), |_| true)
+        self.commit_handle(session, Some(&register.move_change(session, base, draft)), |_| true)
+    }
+
+    #[inline(never)]
+    fn save_weighed(&self, session: &Session<T>) -> Result<Option<Arc<Record<T>>>, SaveError>
+    where
+        T: Clone,
+    {
+        let change = self.change(session)?;
+        self.commit_handle(session, change.as_ref(), |_| true)
     }
 
     /// Asks what a save of this handle may change in the register, if there is one. Runs user code.
