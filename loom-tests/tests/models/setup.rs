@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cloakroom::{Builder, Cause, ManualClock, SessionId, SessionStore, watch};
+use cloakroom::{Builder, Cause, ManualClock, SessionId, SessionStore, Subject, watch};
 
 /// Preemptions in a model that is too large to be explored in full, unless `CLOAKROOM_PREEMPTIONS` says otherwise.
 const PREEMPTIONS: usize = 3;
@@ -115,4 +115,9 @@ impl<T: Copy + Send + 'static> Told<T> {
     pub fn ends(&self) -> Vec<(SessionId, Cause, T)> {
         self.0.lock().unwrap().clone()
     }
+}
+
+/// Says whose a session is: the number's; nobody's if it is 0.
+pub fn subject(user: &u32) -> Option<Subject> {
+    (*user != 0).then(|| Subject::from(*user))
 }
