@@ -413,10 +413,8 @@ impl<T> Builder<T> {
             mint: self.mint,
             listener: self.listener,
             max_bytes: self.scales.as_ref().map(|scales| scales.max_bytes),
-            register: (self.index_by.is_some() || self.scales.is_some()).then(|| {
-                let guests = self.max_sessions.is_some() || self.scales.is_some();
-                Register::new(shards, self.index_by, limit, self.scales, guests)
-            }),
+            register: (self.index_by.is_some() || self.scales.is_some())
+                .then(|| Register::new(shards, self.index_by, limit, self.scales)),
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::sync::{AtomicU64, Ordering};
 /// Nanoseconds since the clock's origin. 0 and 1 are no times: `entry.rs` gives them a meaning.
 pub(crate) type Tick = u64;
 
-/// The deadline of what never expires. Even, because `entry.rs` keeps a flag in the lowest bit.
-pub(crate) const NEVER: Tick = u64::MAX - 1;
+/// The deadline of what never expires. A multiple of 4, because `terms.rs` keeps two flags in the lowest bits.
+pub(crate) const NEVER: Tick = u64::MAX - 3;
 
 /// The last moment a clock shows and the last finite deadline: there, all that can expire has.
 const LAST: Tick = NEVER - 2;
@@ -45,8 +45,8 @@ pub(crate) fn after(now: Tick, lifetime: u64) -> Tick {
 /// left until a date would be too much.
 #[cfg(any(feature = "tower-sessions", feature = "async-session"))]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
-pub(crate) fn wall() -> std::time::SystemTime {
-    std::time::SystemTime::now()
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Where a store takes the time from: the system's clock, or a [`ManualClock`] in tests.

@@ -105,6 +105,10 @@ impl<T> Ended<T> {
         Self { id, record: entry.into_record(), cause }
     }
 
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+
     pub(crate) fn record(&self) -> &Record<T> {
         &self.record
     }

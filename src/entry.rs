@@ -11,8 +11,10 @@ mod dated;
 use triomphe::Arc;
 
 use crate::clock::{NEVER, Tick, after};
-use crate::mark::Mark;
+use crate::index::Slot;
 use crate::sync::{AtomicU64, Ordering};
+pub(crate) use crate::terms::Terms;
+use crate::terms::Word;
 
 /// The deadline word of a session that was destroyed and is not yet out of the table.
 const REVOKED: Tick = 0;
@@ -21,84 +23,59 @@ const REVOKED: Tick = 0;
 /// another thread still works with an older reading of the clock.
 const EXPIRED: Tick = 1;
 
-/// `Record::terms` of a record that was never in a table.
-const FRESH: u64 = 0;
-
-/// How long a session may live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Terms {
-    /// The absolute deadline, which no activity moves.
-    pub(crate) limit: Tick,
-    /// Whether activity moves the deadline, by the store's idle timeout and up to `limit`.
-    pub(crate) slides: bool,
-}
-
-impl Terms {
-    /// Packs into one word; the limit loses its lowest bit, one nanosecond.
-    fn to_word(self) -> u64 {
-        self.limit & !1 | u64::from(self.slides)
-    }
-
-    fn from_word(word: u64) -> Self {
-        Self { limit: word & !1, slides: word & 1 == 1 }
-    }
-}
+/// The word of a record that was never in a table.
+const FRESH: Word = Word::from_bits(0);
 
 /// What a commit stores: the data, and the terms of the session it belongs to.
 ///
 /// A record is stored at most once, so whether two handles hold the same record says whether they
 /// hold the same version.
 pub(crate) struct Record<T> {
-    terms: AtomicU64,
-    /// What is known of the session beside its data, as `mark.rs` packs it. Goes from record to record.
-    mark: AtomicU64,
+    /// The terms, with the session's node in the index: goes from record to record.
+    word: AtomicU64,
     pub(crate) value: T,
 }
 
 impl<T> Record<T> {
     /// Returns a record that no store has seen.
     pub(crate) fn fresh(value: T) -> Arc<Self> {
-        Arc::new(Self { terms: AtomicU64::new(FRESH), mark: AtomicU64::new(0), value })
+        Arc::new(Self { word: AtomicU64::new(FRESH.to_bits()), value })
     }
 
     /// Returns a record for a new session.
     pub(crate) fn with_terms(value: T, terms: Terms) -> Arc<Self> {
-        let terms = AtomicU64::new(terms.to_word());
-        Arc::new(Self { terms, mark: AtomicU64::new(0), value })
-    }
-
-    #[inline]
-    pub(crate) fn mark(&self) -> Mark {
-        // Relaxed, here and below: written under the shard's exclusive lock, and once more by whoever has
-        // taken the session out of the table; read under the shared lock.
-        Mark::from_word(self.mark.load(Ordering::Relaxed))
-    }
-
-    #[inline]
-    pub(crate) fn set_mark(&self, mark: Mark) {
-        self.mark.store(mark.to_word(), Ordering::Relaxed);
+        Arc::new(Self { word: AtomicU64::new(Word::new(terms).to_bits()), value })
     }
 
     /// Makes the record a session's, under its terms. Only the first caller gets it.
-    fn adopt(&self, terms: Terms) -> bool {
-        let terms = terms.to_word();
+    fn adopt(&self, word: Word) -> bool {
+        let (fresh, word) = (FRESH.to_bits(), word.to_bits());
         // Relaxed: the word only decides who; the record reaches others through a shard's lock.
-        self.terms.compare_exchange(FRESH, terms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.word.compare_exchange(fresh, word, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
+    #[inline]
     pub(crate) fn is_fresh(&self) -> bool {
-        // Relaxed: see `adopt`.
-        self.terms.load(Ordering::Relaxed) == FRESH
+        self.word() == FRESH
     }
 
-    fn terms(&self) -> Terms {
-        // Relaxed: written under the shard's exclusive lock, read under its shared lock.
-        Terms::from_word(self.terms.load(Ordering::Relaxed))
+    /// Returns the session's terms and its node in the index.
+    #[inline]
+    pub(crate) fn word(&self) -> Word {
+        // Relaxed: written under the shard's exclusive lock, or by whoever has taken the session out of the
+        // table; read under the shared lock. For `is_fresh`, see `adopt`.
+        Word::from_bits(self.word.load(Ordering::Relaxed))
     }
 
-    fn set_terms(&self, terms: Terms) {
-        // Relaxed: see `terms`. A swap, because the word is also the target of `adopt`.
-        self.terms.swap(terms.to_word(), Ordering::Relaxed);
+    pub(crate) fn set_word(&self, word: Word) {
+        // Relaxed: see `word`. A swap, because the word is also the target of `adopt`.
+        self.word.swap(word.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Returns the number of the session's node in the index.
+    #[inline]
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        self.word().slot()
     }
 }
 
@@ -132,31 +109,38 @@ impl<T> Entry<T> {
     /// marked, so that the answer is final.
     #[inline]
     pub(crate) fn is_live(&self, now: Tick) -> bool {
-        self.extend(now, 0)
+        self.extend(now, 0, Self::settle)
     }
 
     /// Like [`is_live`](Self::is_live), and counts as activity: the deadline of a live session
     /// moves to `idle` nanoseconds after `now`, never beyond its limit and never back.
     #[inline]
     pub(crate) fn touch(&self, now: Tick, idle: Option<u64>) -> bool {
-        let target = match idle {
-            Some(idle) => {
-                let terms = self.record.terms();
-                if terms.slides { after(now, idle).min(terms.limit) } else { 0 }
-            }
-            None => 0,
-        };
-        self.extend(now, target)
+        self.extend(now, idle.map_or(0, |idle| after(now, idle)), Self::slide)
     }
 
-    /// The one place that decides whether a session has expired.
+    /// The one place that decides whether a session has expired. `settle` is asked if the deadline may have to
+    /// be written.
     #[inline]
-    fn extend(&self, now: Tick, target: Tick) -> bool {
+    fn extend(
+        &self,
+        now: Tick,
+        target: Tick,
+        settle: impl FnOnce(&Self, Tick, Tick, Tick) -> bool,
+    ) -> bool {
         // Relaxed here and below: the word stands alone, all that matters is the one order of its
         // changes, and the record beside it is handed over by the shard's lock.
         let seen = self.deadline.load(Ordering::Relaxed);
         // Most often there is nothing to write.
-        if seen > now && target <= seen { true } else { self.settle(seen, now, target) }
+        if seen > now && target <= seen { true } else { settle(self, seen, now, target) }
+    }
+
+    /// Like [`settle`](Self::settle), as far as the session's terms allow.
+    #[inline(never)]
+    fn slide(&self, seen: Tick, now: Tick, target: Tick) -> bool {
+        let word = self.record.word();
+        let target = if word.slides() { target.min(word.limit(seen)) } else { 0 };
+        self.settle(seen, now, target)
     }
 
     /// Moves the deadline of a live session on to `target`, or marks an expired one.
@@ -205,7 +189,7 @@ impl<T> Entry<T> {
 
     /// Returns when a session that lives until `expires` was last used, if its deadline says so.
     pub(crate) fn seen(&self, expires: Tick, idle: Option<u64>) -> Option<Tick> {
-        idle.filter(|_| self.record.terms().slides).map(|idle| expires.saturating_sub(idle))
+        idle.filter(|_| self.record.word().slides()).map(|idle| expires.saturating_sub(idle))
     }
 
     /// Returns the deadline word as it stands.
@@ -217,20 +201,19 @@ impl<T> Entry<T> {
     /// Gives a live session other terms and another deadline. Needs the exclusive lock, which
     /// `&mut` stands for: no touch may be between reading the old terms and moving the deadline.
     pub(crate) fn set_terms(&mut self, deadline: Tick, terms: Terms) {
-        self.record.set_terms(terms);
+        self.record.set_word(self.record.word().with_terms(terms, deadline));
         // Relaxed: see `extend`. A swap, because the word is the target of other RMWs.
         self.deadline.swap(deadline, Ordering::Relaxed);
     }
 
-    /// Puts a record in the place of the present one, under the same terms and this mark, and returns the old
-    /// one, to be dropped outside the lock; or gives the record back, if it was some session's before.
+    /// Puts a record in the place of the present one, under this word, and returns the old one, to be dropped
+    /// outside the lock; or gives the record back, if it was some session's before.
     pub(crate) fn commit(
         &mut self,
         record: Arc<Record<T>>,
-        mark: Mark,
+        word: Word,
     ) -> Result<Arc<Record<T>>, Arc<Record<T>>> {
-        if record.adopt(self.record.terms()) {
-            record.set_mark(mark);
+        if record.adopt(word) {
             Ok(std::mem::replace(&mut self.record, record))
         } else {
             Err(record)

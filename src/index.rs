@@ -143,16 +143,9 @@ impl Index {
         lists.nodes.take(node, 1 << 31 >> self.shards.len().trailing_zeros())
     }
 
-    /// Returns `None` if a session that has this node stays where it is when it comes to belong to `to`, or to
-    /// no place; and else that place.
-    #[expect(clippy::option_option, reason = "to stay is something else than to go nowhere")]
-    pub(crate) fn follow<'a>(
-        &self,
-        slot: Option<Slot>,
-        to: Option<&'a Located>,
-    ) -> Option<Option<&'a Located>> {
-        let key = slot.and_then(|slot| self.node(slot)).map(|node| node.key);
-        (key != to.map(|to| to.key)).then_some(to)
+    /// Returns when a session was created, in seconds of the clock, if it is not where it is to be.
+    pub(crate) fn born_elsewhere(&self, slot: Slot, to: &Located) -> Option<u32> {
+        self.node(slot).filter(|node| node.key != to.key).map(|node| node.born)
     }
 
     fn node(&self, slot: Slot) -> Option<Node> {

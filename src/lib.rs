@@ -80,6 +80,7 @@
 ))]
 pub mod adapters;
 mod attributes;
+mod authenticated;
 mod builder;
 mod capacity;
 mod clock;
@@ -93,7 +94,6 @@ mod error;
 mod gate;
 mod id;
 mod index;
-mod mark;
 mod marks;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -107,6 +107,7 @@ mod store;
 mod subject;
 mod sweep;
 mod sync;
+mod terms;
 mod watched;
 mod weigh;
 

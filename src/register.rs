@@ -8,12 +8,12 @@ use triomphe::Arc;
 use std::cell::OnceCell;
 
 use crate::capacity::Capacity;
-use crate::clock::Tick;
-use crate::entry::Record;
+use crate::clock::{NEVER, Tick};
+use crate::entry::{Entry, Record};
 use crate::id::SessionId;
 use crate::index::{Full, Index, Located, Slot, seconds};
-use crate::mark::Mark;
 use crate::subject::Subject;
+use crate::terms::Word;
 use crate::weigh::{Scales, TooLarge};
 
 /// Says whose a session is.
@@ -67,8 +67,6 @@ pub(crate) struct Register<T> {
     by: Option<IndexBy<T>>,
     scales: Option<Scales<T>>,
     pub(crate) limit: Option<Limit>,
-    /// Whether guests are listed too: in a bounded store, where they make room.
-    guests: bool,
 }
 
 /// What a commit may change in the register.
@@ -86,12 +84,14 @@ pub(crate) struct Change<'a, T> {
 }
 
 /// The nodes that a session has had and will have, if they are not the same.
-type Moves = Option<[Option<Slot>; 2]>;
+type Moves = Option<[Slot; 2]>;
 
 /// A session that is about to be moved in the register.
 pub(crate) struct Booked {
     /// For the record that is to be stored.
-    pub(crate) mark: Mark,
+    pub(crate) word: Word,
+    /// Whether the session leaves a subject.
+    pub(crate) estranged: bool,
     moves: Moves,
     /// What the session has weighed so far.
     weighed: u32,
@@ -127,43 +127,38 @@ impl<T> Change<'_, T> {
     pub(crate) fn book(
         &self,
         capacity: &Capacity,
-        stored: &Arc<Record<T>>,
+        entry: &Entry<T>,
         id: SessionId,
     ) -> Result<Booked, Unbooked> {
         let subject = self.subject.get().ok_or(Unbooked::Unasked)?;
-        let weighs = self.weight.and(stored.mark().slot());
+        let word = entry.record().word();
+        let weighs = self.weight.and(word.slot());
         let weighed = weighs.map_or(0, |slot| self.register.index.weight(slot));
         let growth = self.weight.map_or(0, |weight| weight.saturating_sub(weighed));
         if growth > 0 && !capacity.grow(growth) {
             return Err(Unbooked::NoBytes);
         }
-        let booked = self.follow(stored.mark(), subject.as_ref(), id);
-        if booked.is_err() {
+        let Ok(moves) = self.follow(word.slot(), subject.as_ref(), id) else {
             capacity.release_bytes(growth);
-        }
-        let (mark, moves) = booked.map_err(|Full| Unbooked::Full)?;
-        Ok(Booked { mark, moves, weighed })
+            return Err(Unbooked::Full);
+        };
+        // Whoever has authenticated was somebody else.
+        let estranged = moves.is_some_and(|[left, _]| self.register.index.has_subject(left));
+        let word = moves.map_or(word, |[_, to]| word.with_slot(Some(to), entry.deadline()));
+        Ok(Booked { word, estranged, moves, weighed })
     }
 
     fn follow(
         &self,
-        mark: Mark,
+        slot: Option<Slot>,
         subject: Option<&Subject>,
         id: SessionId,
-    ) -> Result<(Mark, Moves), Full> {
-        let register = self.register;
-        let at = subject.map(|subject| register.index.locate(subject));
-        let at = at.or_else(|| register.guest(id));
-        let Some(moved) = register.index.follow(mark.slot(), at.as_ref()) else {
-            return Ok((mark, None));
-        };
-        let born = register.born(mark);
-        let add = |to| register.index.add(to, id, born, register.most());
-        let slot = moved.map(add).transpose()?;
-        // Whoever has authenticated was somebody else.
-        let left_subject = mark.slot().is_some_and(|slot| register.index.has_subject(slot));
-        let mark_there = if left_subject { mark.authenticate(None) } else { mark };
-        Ok((mark_there.at(slot, born), Some([mark.slot(), slot])))
+    ) -> Result<Moves, Full> {
+        let (index, Some(slot)) = (&self.register.index, slot) else { return Ok(None) };
+        let to = subject.map_or_else(|| index.among_guests(id), |subject| index.locate(subject));
+        let Some(born) = index.born_elsewhere(slot, &to) else { return Ok(None) };
+        let entered = index.add(&to, id, born, self.register.most())?;
+        Ok(Some([slot, entered]))
     }
 
     /// Takes the session out where it no longer belongs, or where it does not come to belong, and gives back the bytes
@@ -173,14 +168,12 @@ impl<T> Change<'_, T> {
         if let Some(weight) = self.weight {
             let kept = if stored { weight } else { booked.weighed };
             capacity.release_bytes(weight.max(booked.weighed) - kept);
-            if let (Some(slot), true) = (booked.mark.slot(), stored) {
+            if let (Some(slot), true) = (booked.word.slot(), stored) {
                 index.set_weight(slot, weight);
             }
         }
         if let Some([left, entered]) = booked.moves {
-            if let Some(gone) = if stored { left } else { entered } {
-                index.remove(gone);
-            }
+            index.remove(if stored { left } else { entered });
         }
     }
 
@@ -197,9 +190,8 @@ impl<T> Register<T> {
         by: Option<IndexBy<T>>,
         limit: Option<Limit>,
         scales: Option<Scales<T>>,
-        guests: bool,
     ) -> Self {
-        Self { index: Index::new(table_shards), by, scales, limit, guests }
+        Self { index: Index::new(table_shards), by, scales, limit }
     }
 
     /// Asks whose a session with this data is. Runs user code.
@@ -226,7 +218,8 @@ impl<T> Register<T> {
         draft: Option<&'a Arc<Record<T>>>,
     ) -> Result<Change<'a, T>, TooLarge> {
         if self.weighs() {
-            self.weigh_change(data)
+            // A commit may always change what a session weighs.
+            self.change_of(data)
         } else {
             Ok(self.move_change(data, base, draft))
         }
@@ -252,42 +245,29 @@ impl<T> Register<T> {
         Change { register: self, data, subject: OnceCell::new(), same, weight: None }
     }
 
-    /// A commit may always change what a session weighs.
+    /// Asks what a commit of `data` changes, whatever it replaces. Runs user code.
     #[cold]
-    fn weigh_change<'a>(&'a self, data: &'a T) -> Result<Change<'a, T>, TooLarge> {
+    pub(crate) fn change_of<'a>(&'a self, data: &'a T) -> Result<Change<'a, T>, TooLarge> {
         let (same, weight) = ([None, None], self.weigh(data)?);
         let change = Change { register: self, data, subject: OnceCell::new(), same, weight };
         change.ask();
         Ok(change)
     }
 
-    /// Enters a new session.
+    /// Enters a new session, without a subject among the guests.
     pub(crate) fn enter(
         &self,
         at: Option<&Located>,
         weight: u32,
         id: SessionId,
         now: Tick,
-    ) -> Result<Mark, Full> {
-        let born = seconds(now);
-        let guest = self.guest(id);
-        let slot = at
-            .or(guest.as_ref())
-            .map(|at| self.index.add(at, id, born, self.most()))
-            .transpose()?;
-        if let (Some(slot), true) = (slot, weight > 0) {
+    ) -> Result<Slot, Full> {
+        let guests = self.index.among_guests(id);
+        let slot = self.index.add(at.unwrap_or(&guests), id, seconds(now), self.most())?;
+        if weight > 0 {
             self.index.set_weight(slot, weight);
         }
-        Ok(Mark::default().at(slot, born))
-    }
-
-    /// Returns where a session without a subject is kept, if it is.
-    fn guest(&self, id: SessionId) -> Option<Located> {
-        self.guests.then(|| self.index.among_guests(id))
-    }
-
-    fn born(&self, mark: Mark) -> u32 {
-        mark.slot().map_or(mark.born(), |slot| self.index.born(slot).unwrap_or_default())
+        Ok(slot)
     }
 
     /// Returns how many sessions a subject may have.
@@ -297,8 +277,9 @@ impl<T> Register<T> {
 
     /// Takes out a session that has left the table, once, and returns what it weighed.
     pub(crate) fn leave(&self, record: &Record<T>) -> u32 {
-        let Some(slot) = record.mark().slot() else { return 0 };
-        record.set_mark(Mark::default());
+        let Some(slot) = record.slot() else { return 0 };
+        // The session is over: nobody asks for its deadline any more.
+        record.set_word(record.word().with_slot(None, NEVER));
         self.index.remove(slot)
     }
 }

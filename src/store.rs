@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use self::moves::Moves;
 use crate::attributes::Attributes;
+use crate::authenticated::Authenticated;
 use crate::builder::{Builder, Config};
 use crate::capacity::Capacity;
 use crate::clock::{Clock, Tick};
@@ -88,6 +89,7 @@ struct Inner<T> {
     /// form of an id is a miss without a digest or a lock.
     foreign_ids: AtomicBool,
     moves: Moves,
+    authenticated: Authenticated,
     /// Whose the sessions are, in a store that asks. Apart, because most do not.
     register: Option<Box<Register<T>>>,
 }
@@ -125,6 +127,7 @@ impl<T> SessionStore<T> {
             stats: Stats::new(),
             foreign_ids: AtomicBool::new(false),
             moves: Moves::new(),
+            authenticated: Authenticated::new(),
             register: config.register.map(Box::new),
         };
         Self { inner: Arc::new(inner) }
@@ -285,6 +288,7 @@ impl<T> Inner<T> {
     fn forget(&self, ended: &Ended<T>) {
         // A rotated session lives on, and its record with it.
         if ended.cause() != Cause::Rotated {
+            self.authenticated.forget(ended.id());
             if let Some(register) = &self.register {
                 self.capacity.release_bytes(register.leave(ended.record()));
             }

@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use cloakroom::{Builder, Cause, ManualClock, SaveError, SessionId, SessionStore, Subject};
+use cloakroom::{
+    Builder, Cause, Expiry, ManualClock, SaveError, SessionId, SessionStore, Subject,
+};
 
 mod stress;
 
@@ -110,7 +112,7 @@ fn list_says_when_each_was_created_last_used_and_will_end() {
     assert_eq!((info.id, info.created), (*session.id(), at(100)), "it was a guest's when it began");
     assert_eq!(info.last_seen, Some(at(400)), "looking at the list is no use of it");
     assert_eq!(info.expires, Some(at(1000)));
-    store.set_expiry(session.id(), cloakroom::Expiry::Never);
+    store.set_expiry(session.id(), Expiry::Never);
     let [info] = &store.sessions_of(1)[..] else { panic!("there is one") };
     assert_eq!((info.last_seen, info.expires), (None, None));
 }
@@ -283,4 +285,39 @@ fn what_survives_revoke_all_was_created_after_it_began() {
         assert!(before.iter().all(|id| !store.contains(id)));
         assert_eq!(store.count_of(1), store.len());
     }
+}
+
+/// The limit shares a word with the number of the session's node.
+#[test]
+fn activity_moves_a_listed_session_to_its_limit_and_not_beyond() {
+    let minute = Duration::from_secs(60);
+    let clock = ManualClock::new();
+    let builder = SessionStore::<u64>::builder().index_by(|user| Some(Subject::from(*user)));
+    let builder = builder.ttl(minute * 60).idle_timeout(minute * 10).clock(clock.clone());
+    let store = builder.build().unwrap();
+    let session = store.create_with(1);
+    for step in 1..=9_u64 {
+        clock.advance(minute * 6);
+        assert!(store.touch(session.id()), "after {} minutes", step * 6);
+        store.update(session.id(), |user| *user = 1 + step % 2).unwrap();
+        store.update(session.id(), |_| ()).unwrap();
+    }
+    let left = store.expires_in(session.id()).unwrap();
+    assert!(left <= minute * 6 && left > minute * 6 - Duration::from_millis(1), "{left:?}");
+    clock.advance(minute * 6);
+    assert!(!store.touch(session.id()));
+}
+
+#[test]
+fn lifetimes_that_are_set_leave_a_session_in_its_subjects_list() {
+    let clock = ManualClock::new();
+    let builder = SessionStore::<u64>::builder().index_by(|user| Some(Subject::from(*user)));
+    let store = builder.ttl(Duration::from_secs(60)).clock(clock.clone()).build().unwrap();
+    let session = store.create_with(1);
+    for lifetime in [Expiry::After(Duration::from_secs(6000)), Expiry::Never, Expiry::Policy] {
+        assert!(store.set_expiry(session.id(), lifetime));
+        assert_eq!(store.sessions_of(1).len(), 1);
+        assert_eq!(store.sessions_of(1)[0].expires.is_none(), lifetime == Expiry::Never);
+    }
+    assert_eq!(store.revoke_all(1), 1);
 }

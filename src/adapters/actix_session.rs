@@ -110,8 +110,8 @@ impl actix_session::storage::SessionStore for Store {
         ttl: &Duration,
     ) -> Result<SessionKey, UpdateError> {
         // Refused and counted where there is nothing to update: see the module.
-        self.sessions.replace(key.as_ref(), state, Expiry::After(lifetime(ttl)));
-        Ok(key)
+        let updated = self.sessions.replace(key.as_ref(), state, Expiry::After(lifetime(ttl)));
+        updated.map(|_| key).map_err(|refused| UpdateError::Other(Error::new(refused)))
     }
 
     async fn update_ttl(&self, key: &SessionKey, ttl: &Duration) -> Result<(), Error> {

@@ -166,7 +166,7 @@ impl async_session::SessionStore for Store {
         }
         let expiry = until(state.expiry);
         // Refused and counted where there is nothing to update: see the module.
-        self.sessions.replace(kept.id(), state, expiry);
+        self.sessions.replace(kept.id(), state, expiry)?;
         Ok(None)
     }
 

@@ -126,8 +126,8 @@ impl tower_sessions_core::SessionStore for Store {
     async fn save(&self, record: &Record) -> Result<()> {
         let expiry = until(record.expiry_date);
         // Refused and counted where there is nothing to save: see the module.
-        self.sessions.replace(&session_id(record.id), record.clone(), expiry);
-        Ok(())
+        let saved = self.sessions.replace(&session_id(record.id), record.clone(), expiry);
+        saved.map(|_| ()).map_err(|refused| Error::Backend(refused.to_string()))
     }
 
     async fn load(&self, id: &Id) -> Result<Option<Record>> {

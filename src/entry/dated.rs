@@ -1,32 +1,23 @@
 //! Owns how a deadline is set whose end the session's framework says anew with each commit.
 
-use triomphe::Arc;
-
-use super::{Entry, Record, Terms};
+use super::{Entry, Terms};
 use crate::clock::Tick;
-use crate::sync::Ordering;
 
 impl<T> Entry<T> {
-    /// Puts a record that nobody else has seen in the place of a live session's present one, and sets
-    /// the deadline that `choose` makes of the session's limit, which no activity moves from now on.
-    /// Returns the old record, to be dropped outside the lock.
+    /// Gives a live session the deadline that `choose` makes of its limit; no activity moves it from now on.
     ///
     /// Needs the exclusive lock: see [`set_terms`](Self::set_terms).
-    #[must_use]
-    pub(crate) fn replace(
-        &mut self,
-        record: Arc<Record<T>>,
-        choose: impl FnOnce(Tick) -> Tick,
-    ) -> Arc<Record<T>> {
-        let limit = self.record.terms().limit;
-        record.set_terms(Terms { limit, slides: false });
-        // Relaxed: see `extend`. A swap, because the word is the target of other RMWs.
-        self.deadline.swap(choose(limit), Ordering::Relaxed);
-        std::mem::replace(&mut self.record, record)
+    pub(crate) fn date(&mut self, choose: impl FnOnce(Tick) -> Tick) {
+        let limit = self.limit();
+        self.set_terms(choose(limit), Terms { limit, slides: false });
     }
 
     /// Like [`touch`](Self::touch), and moves the deadline to `target`, if that is later.
     pub(crate) fn prolong(&self, now: Tick, target: Tick) -> bool {
-        self.extend(now, target.min(self.record.terms().limit))
+        self.extend(now, target.min(self.limit()), Self::settle)
+    }
+
+    fn limit(&self) -> Tick {
+        self.record.word().limit(self.deadline())
     }
 }

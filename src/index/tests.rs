@@ -136,17 +136,15 @@ fn node_that_was_struck_out_is_not_given_out_again_before_its_session_is_let_go(
 fn session_stays_where_its_subject_is_the_same() {
     let index = Index::new(2);
     let [a, b] = [1, 2].map(|n| index.locate(&Subject::from(n)));
-    let slot = Some(index.add(&a, id(1), 5, 1).unwrap());
-    let guest = Some(index.add(&index.among_guests(id(3)), id(3), 5, 1).unwrap());
+    let slot = index.add(&a, id(1), 5, 1).unwrap();
+    let guest = index.add(&index.among_guests(id(3)), id(3), 6, 1).unwrap();
     let elsewhere = index.among_guests(id(2));
-    assert_eq!(index.follow(slot, Some(&a)), None);
-    assert_eq!(index.follow(slot, Some(&b)), Some(Some(&b)));
-    assert_eq!(index.follow(slot, None), Some(None));
-    assert_eq!(index.follow(None, None), None);
-    assert_eq!(index.follow(None, Some(&a)), Some(Some(&a)));
-    assert_eq!(index.follow(guest, Some(&elsewhere)), None, "all guests are in one place");
-    assert_eq!(index.follow(guest, Some(&a)), Some(Some(&a)));
-    slot.into_iter().chain(guest).for_each(|slot| _ = index.remove(slot));
+    assert_eq!(index.born_elsewhere(slot, &a), None);
+    assert_eq!(index.born_elsewhere(slot, &b), Some(5));
+    assert_eq!(index.born_elsewhere(slot, &elsewhere), Some(5));
+    assert_eq!(index.born_elsewhere(guest, &elsewhere), None, "all guests are in one place");
+    assert_eq!(index.born_elsewhere(guest, &a), Some(6));
+    [slot, guest].iter().for_each(|slot| _ = index.remove(*slot));
     assert!(index.is_bare());
 }
 

@@ -11,7 +11,7 @@ use crate::clock::Tick;
 use crate::entry::{Entry, Record};
 use crate::error::SaveError;
 use crate::id::{AsSessionId, SessionId};
-use crate::mark::Mark;
+use crate::terms::Word;
 use crate::register::{Change, Register, Unbooked};
 use crate::session::Session;
 use crate::shards::Place;
@@ -235,7 +235,8 @@ impl<T> Inner<T> {
     ) -> Committed<T> {
         // The clock once more: user code took its time.
         let now = self.clock.now();
-        self.commit(now, place, record, change, |stored| Arc::ptr_eq(stored, seen))
+        let wanted = |stored: &Arc<Record<T>>| Arc::ptr_eq(stored, seen);
+        self.commit(now, place, record, change, wanted, self.activity(now))
     }
 
     /// Stores what a handle holds, its draft or else a copy of its data. Returns the copy, if it was one.
@@ -251,7 +252,8 @@ impl<T> Inner<T> {
     {
         let place = self.gate.place(*session.id());
         if let Some(draft) = session.draft() {
-            match self.commit(self.clock.now(), &place, draft, change, &wanted) {
+            let now = self.clock.now();
+            match self.commit(now, &place, draft, change, &wanted, self.activity(now)) {
                 // A clone of the handle, which shared the draft, has stored it in the meantime.
                 Committed::Used(draft) => self.ends.discard(&self.stats, draft),
                 committed => return self.conclude(committed).map(|()| None),
@@ -272,7 +274,9 @@ impl<T> Inner<T> {
         T: Clone,
     {
         let copy = session.to_copy();
-        let committed = self.commit(self.clock.now(), place, Arc::clone(&copy), change, wanted);
+        let now = self.clock.now();
+        let stored = Arc::clone(&copy);
+        let committed = self.commit(now, place, stored, change, wanted, self.activity(now));
         match self.conclude(committed) {
             Ok(()) => Ok(Some(copy)),
             Err(error) => {
@@ -283,7 +287,7 @@ impl<T> Inner<T> {
     }
 
     /// Drops what a commit left over, and says whether it stored.
-    fn conclude(&self, committed: Committed<T>) -> Result<(), SaveError> {
+    pub(super) fn conclude(&self, committed: Committed<T>) -> Result<(), SaveError> {
         let (result, left) = committed.into_result();
         if result == Err(SaveError::Gone) {
             self.stats.count(Event::SavedGone);
@@ -292,8 +296,17 @@ impl<T> Inner<T> {
         result
     }
 
+    /// Returns what a save is to its session: activity. Only what is stored is: a conflict must not show.
+    fn activity(&self, now: Tick) -> impl Fn(&mut Entry<T>) {
+        let idle = self.policy.idle;
+        move |entry| {
+            entry.touch(now, idle);
+        }
+    }
+
     /// Puts a record in the place of the stored one, if the session lives and `wanted` agrees to replace
-    /// that one. `wanted` compares pointers, no user code. Drops no record.
+    /// that one, and lets `date` move the deadline. `wanted` compares pointers; neither is user code. Drops
+    /// no record.
     #[inline(always)]
     pub(super) fn commit(
         &self,
@@ -302,9 +315,10 @@ impl<T> Inner<T> {
         mut record: Arc<Record<T>>,
         change: Option<&Change<'_, T>>,
         wanted: impl Fn(&Arc<Record<T>>) -> bool,
+        date: impl Fn(&mut Entry<T>),
     ) -> Committed<T> {
         let committed = loop {
-            match self.commit_once(now, place, record, change, &wanted) {
+            match self.commit_once(now, place, record, change, &wanted, &date) {
                 Committed::Limited(back) if self.make_room_for(change) => record = back,
                 Committed::NoBytes(back) if self.make_bytes(place.id, now) => record = back,
                 Committed::Unasked(back) => {
@@ -331,12 +345,13 @@ impl<T> Inner<T> {
         record: Arc<Record<T>>,
         change: Option<&Change<'_, T>>,
         wanted: &impl Fn(&Arc<Record<T>>) -> bool,
+        date: &impl Fn(&mut Entry<T>),
     ) -> Committed<T> {
         let mut shard = self.gate.exclusive(place.shard);
         let committed = match shard.find(place) {
             Some(entry) if entry.is_live(now) => {
                 if wanted(entry.record()) {
-                    self.replace(now, place.id, entry, record, change)
+                    self.replace(place.id, entry, record, change, date)
                 } else {
                     Committed::Conflict(record)
                 }
@@ -350,56 +365,42 @@ impl<T> Inner<T> {
     #[inline(always)]
     fn replace(
         &self,
-        now: Tick,
         id: SessionId,
         entry: &mut Entry<T>,
         record: Arc<Record<T>>,
         change: Option<&Change<'_, T>>,
+        date: &impl Fn(&mut Entry<T>),
     ) -> Committed<T> {
         let stored = entry.record();
         if let Some(change) = change.filter(|change| !change.keeps(stored)) {
-            return self.replace_and_move(now, id, entry, record, change);
+            return self.replace_and_move(id, entry, record, change, date);
         }
-        let mark = stored.mark();
-        self.replace_under(now, entry, record, mark)
+        let word = stored.word();
+        replace_under(word, entry, record, date)
     }
 
     #[cold]
     fn replace_and_move(
         &self,
-        now: Tick,
         id: SessionId,
         entry: &mut Entry<T>,
         record: Arc<Record<T>>,
         change: &Change<'_, T>,
+        date: &impl Fn(&mut Entry<T>),
     ) -> Committed<T> {
-        let booked = match change.book(&self.capacity, entry.record(), id) {
+        let booked = match change.book(&self.capacity, entry, id) {
             Ok(booked) => booked,
             Err(Unbooked::Full) => return Committed::Limited(record),
             Err(Unbooked::NoBytes) => return Committed::NoBytes(record),
             Err(Unbooked::Unasked) => return Committed::Unasked(record),
         };
-        let committed = self.replace_under(now, entry, record, booked.mark);
-        change.settle(&self.capacity, &booked, matches!(committed, Committed::Replaced(_)));
-        committed
-    }
-
-    #[inline(always)]
-    fn replace_under(
-        &self,
-        now: Tick,
-        entry: &mut Entry<T>,
-        record: Arc<Record<T>>,
-        mark: Mark,
-    ) -> Committed<T> {
-        match entry.commit(record, mark) {
-            Ok(old) => {
-                // Only what is stored is activity: a conflict must not show.
-                entry.touch(now, self.policy.idle);
-                Committed::Replaced(old)
-            }
-            Err(record) => Committed::Used(record),
+        let committed = replace_under(booked.word, entry, record, date);
+        let stored = matches!(committed, Committed::Replaced(_));
+        if stored && booked.estranged {
+            self.authenticated.forget(id);
         }
+        change.settle(&self.capacity, &booked, stored);
+        committed
     }
 
     #[cold]
@@ -409,9 +410,25 @@ impl<T> Inner<T> {
     }
 }
 
+#[inline(always)]
+fn replace_under<T>(
+    word: Word,
+    entry: &mut Entry<T>,
+    record: Arc<Record<T>>,
+    date: &impl Fn(&mut Entry<T>),
+) -> Committed<T> {
+    match entry.commit(record, word) {
+        Ok(old) => {
+            date(entry);
+            Committed::Replaced(old)
+        }
+        Err(record) => Committed::Used(record),
+    }
+}
+
 impl<T> Committed<T> {
     /// Returns whether it was stored, or why not, and the record that is left over.
-    fn into_result(self) -> (Result<(), SaveError>, Arc<Record<T>>) {
+    pub(super) fn into_result(self) -> (Result<(), SaveError>, Arc<Record<T>>) {
         match self {
             Self::Replaced(old) => (Ok(()), old),
             Self::Conflict(record) | Self::Used(record) | Self::Unasked(record) => {

@@ -229,7 +229,7 @@ impl<T> Inner<T> {
     ) -> Result<Session<T>, Rejected<T>> {
         let record = Arc::clone(entry.record());
         let place = self.gate.place(id);
-        let mut shard = match self.admit(&place, &record, at, now) {
+        let mut shard = match self.admit(&place, &entry, at, now) {
             Ok(shard) => shard,
             Err(error) => {
                 drop(entry);
@@ -253,7 +253,7 @@ impl<T> Inner<T> {
     fn admit(
         &self,
         place: &Place,
-        record: &Record<T>,
+        entry: &Entry<T>,
         (at, weight): (Option<&Located>, u32),
         now: Tick,
     ) -> Result<Exclusive<'_, T>, CreateError> {
@@ -262,9 +262,12 @@ impl<T> Inner<T> {
             if shard.find(place).is_some_and(|entry| entry.is_live(now)) {
                 return Err(CreateError::Taken);
             }
+            // What was noted of a caller's id concerned a session that has ended.
+            self.authenticated.forget(place.id);
             let Some(register) = &self.register else { return Ok(shard) };
-            if let Ok(mark) = register.enter(at, weight, place.id, now) {
-                record.set_mark(mark);
+            if let Ok(slot) = register.enter(at, weight, place.id, now) {
+                let word = entry.record().word().with_slot(Some(slot), entry.deadline());
+                entry.record().set_word(word);
                 return Ok(shard);
             }
             drop(shard);

@@ -18,8 +18,8 @@ use super::{Expiry, Inner, SessionStore};
 use crate::clock::{after, ticks};
 use crate::ends::Cause;
 use crate::entry::{Entry, Record};
-use crate::error::Rejected;
-use crate::id::AsSessionId;
+use crate::error::{Rejected, SaveError};
+use crate::id::{AsSessionId, SessionId};
 use crate::session::Session;
 use crate::stats::Event;
 
@@ -84,31 +84,28 @@ impl<T> SessionStore<T> {
 
     /// Puts other data in the place of a live session's, and ends it when `expiry` says, as one step.
     /// Returns `false`, and changes nothing, if there is no live one of this id.
-    pub(crate) fn replace(&self, id: impl AsSessionId, data: T, expiry: Expiry) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_update`](Self::try_update), but never [`SaveError::Gone`].
+    pub(crate) fn replace(
+        &self,
+        id: impl AsSessionId,
+        data: T,
+        expiry: Expiry,
+    ) -> Result<bool, SaveError> {
         let inner = &*self.inner;
         let record = Record::fresh(data);
-        let Some(id) = inner.resolve(id.named()) else {
-            return inner.refuse(record);
-        };
-        let now = inner.clock.now();
-        let place = inner.gate.place(id);
-        let mut shard = inner.gate.exclusive(place.shard);
-        let replaced = match shard.find(&place) {
-            Some(entry) if entry.is_live(now) => {
-                Ok(entry.replace(record, |limit| within(expiry, now, limit)))
+        let replaced = inner.replace_dated(inner.resolve(id.named()), &record, expiry);
+        inner.ends.discard(&inner.stats, record);
+        match replaced {
+            Ok(()) => {
+                inner.keep_pace(expiry);
+                Ok(true)
             }
-            _ => Err(record),
-        };
-        drop(shard);
-        inner.tend(now);
-        let old = match replaced {
-            Ok(old) => old,
-            Err(record) => return inner.refuse(record),
-        };
-        inner.stats.count(Event::Saved);
-        inner.ends.discard(&inner.stats, old);
-        inner.keep_pace(expiry);
-        true
+            Err(SaveError::Gone) => Ok(false),
+            Err(refused) => Err(refused),
+        }
     }
 
     /// Lets a live session live this long from now, if that is longer than it would. Returns `false`
@@ -122,11 +119,23 @@ impl<T> SessionStore<T> {
 }
 
 impl<T> Inner<T> {
-    /// Counts and drops what was to take the place of a session that is not there.
-    fn refuse(&self, record: Arc<Record<T>>) -> bool {
-        self.stats.count(Event::SavedGone);
-        self.ends.discard(&self.stats, record);
-        false
+    fn replace_dated(
+        &self,
+        id: Option<SessionId>,
+        record: &Arc<Record<T>>,
+        expiry: Expiry,
+    ) -> Result<(), SaveError> {
+        let Some(id) = id else {
+            self.stats.count(Event::SavedGone);
+            return Err(SaveError::Gone);
+        };
+        // User code, before anything is locked.
+        let change = self.register.as_ref().map(|register| register.change_of(&record.value));
+        let change = change.transpose()?;
+        let now = self.clock.now();
+        let date = |entry: &mut Entry<T>| entry.date(|limit| within(expiry, now, limit));
+        let (place, record) = (self.gate.place(id), Arc::clone(record));
+        self.conclude(self.commit(now, &place, record, change.as_ref(), |_| true, date))
     }
 
     /// Lets the sweep know how long such sessions live, by powers of two: what is left until a fixed

@@ -7,6 +7,7 @@ use super::{Inner, SessionStore};
 use crate::clock::{Tick, ticks};
 use crate::error::RotateError;
 use crate::id::AsSessionId;
+use crate::id::sealed::Named;
 use crate::index::tick;
 use crate::session::Session;
 
@@ -68,8 +69,9 @@ impl<T> SessionStore<T> {
 impl<T> Inner<T> {
     /// Returns the time, and when a live session's user last authenticated.
     fn authenticated(&self, id: impl AsSessionId) -> Option<(Tick, Tick)> {
-        let (now, at) = self.ask(id.named(), |entry, now| {
-            entry.is_live(now).then(|| entry.record().mark().authenticated()).flatten()
+        let id = self.resolve(id.named())?;
+        let (now, at) = self.ask(Named::Id(id), |entry, now| {
+            entry.is_live(now).then(|| self.authenticated.at(id)).flatten()
         })?;
         Some((now, tick(at)))
     }

@@ -282,10 +282,12 @@ impl<T> Inner<T> {
         if renewal == Renewal::Authenticated {
             let (deadline, terms) = self.policy.start(now);
             moved.set_terms(deadline, terms);
-            let mark = moved.record().mark();
-            moved.record().set_mark(mark.authenticate(Some(seconds(now))));
         }
-        if let (Some(register), Some(slot)) = (&self.register, moved.record().mark().slot()) {
+        self.authenticated.rename(old, new);
+        if renewal == Renewal::Authenticated {
+            self.authenticated.note(new, seconds(now));
+        }
+        if let (Some(register), Some(slot)) = (&self.register, moved.record().slot()) {
             register.index.rename(slot, new);
         }
         pair.shard_of(&to).insert(&to, moved);

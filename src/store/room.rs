@@ -149,5 +149,5 @@ impl<T> Inner<T> {
 
 /// Tells whether an entry is that of a node's session.
 pub(super) fn is_in<T>(entry: &Entry<T>, slot: Slot) -> bool {
-    entry.record().mark().slot() == Some(slot)
+    entry.record().slot() == Some(slot)
 }

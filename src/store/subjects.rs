@@ -127,7 +127,7 @@ impl<T> SessionStore<T> {
     ///
     /// The one that is kept may be rotated meanwhile. If it is not a live session of the subject, all end.
     pub fn revoke_others(&self, subject: impl Into<Subject>, keep: &SessionId) -> usize {
-        let slot = |entry: &Entry<T>| entry.record().mark().slot();
+        let slot = |entry: &Entry<T>| entry.record().slot();
         let keep = self.inner.gate.read(&self.inner.gate.place(*keep), slot).flatten();
         self.inner.revoke_but(&subject.into(), keep)
     }

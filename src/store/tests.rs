@@ -333,7 +333,7 @@ fn record_is_stored_at_most_once() {
     let (one, two) = (store.create_with(1), store.create_with(2));
     let commit = |session: &Session<u64>, record| {
         let (now, place) = (store.inner.clock.now(), store.inner.gate.place(*session.id()));
-        store.inner.commit(now, &place, record, None, |_| true)
+        store.inner.commit(now, &place, record, None, |_| true, |_| ())
     };
     let record = Record::fresh(3);
     assert!(matches!(commit(&one, record.clone()), Committed::Replaced(_)));

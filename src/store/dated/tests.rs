@@ -39,9 +39,9 @@ fn own_end_stays_within_the_absolute_lifetime() {
     let session = store.create_dated(1, after(5 * HOUR)).unwrap();
     assert_eq!(store.expires_in(session.id()), Some(HOUR));
     clock.advance(MINUTE);
-    assert!(store.replace(session.id(), 2, after(5 * HOUR)));
+    assert_eq!(store.replace(session.id(), 2, after(5 * HOUR)), Ok(true));
     assert_eq!(store.expires_in(session.id()), Some(HOUR - MINUTE));
-    assert!(store.replace(session.id(), 3, Expiry::Never));
+    assert_eq!(store.replace(session.id(), 3, Expiry::Never), Ok(true));
     assert_eq!(store.expires_in(session.id()), Some(HOUR - MINUTE));
     assert!(store.prolong(session.id(), 5 * HOUR));
     assert_eq!(store.expires_in(session.id()), Some(HOUR - MINUTE));
@@ -52,11 +52,11 @@ fn replacing_sets_data_and_end_to_earlier_and_to_later() {
     let (store, _clock) = store(|builder| builder);
     let session = store.create_dated(1, after(HOUR)).unwrap();
     for (data, lifetime) in [(2, MINUTE), (3, 2 * HOUR)] {
-        assert!(store.replace(session.id(), data, after(lifetime)));
+        assert_eq!(store.replace(session.id(), data, after(lifetime)), Ok(true));
         assert_eq!(*store.peek(session.id()).unwrap(), data);
         assert_eq!(store.expires_in(session.id()), Some(lifetime));
     }
-    assert!(store.replace(session.id(), 4, Expiry::Never));
+    assert_eq!(store.replace(session.id(), 4, Expiry::Never), Ok(true));
     assert_eq!(store.expires_in(session.id()), Some(Duration::MAX));
     assert_eq!(store.stats().saved, 3);
 }
@@ -65,9 +65,9 @@ fn replacing_sets_data_and_end_to_earlier_and_to_later() {
 fn replacing_with_no_time_left_ends_the_session() {
     let (store, _clock) = store(|builder| builder);
     let session = store.create_dated(1, after(HOUR)).unwrap();
-    assert!(store.replace(session.id(), 2, after(Duration::ZERO)));
+    assert_eq!(store.replace(session.id(), 2, after(Duration::ZERO)), Ok(true));
     assert!(!store.contains(session.id()));
-    assert!(!store.replace(session.id(), 3, after(HOUR)), "and that is final");
+    assert_eq!(store.replace(session.id(), 3, after(HOUR)), Ok(false), "and that is final");
     assert!(!store.prolong(session.id(), HOUR));
     store.purge_expired();
     assert_eq!((store.len(), store.stats().expired), (0, 1));
@@ -81,11 +81,11 @@ fn replacing_never_creates_and_counts_what_it_refused() {
     store.destroy(dead.id());
     clock.advance(MINUTE);
     for id in [dead.id(), expired.id()] {
-        assert!(!store.replace(id, 2, after(HOUR)));
+        assert_eq!(store.replace(id, 2, after(HOUR)), Ok(false));
         assert!(store.load(id).is_none());
     }
-    assert!(!store.replace("no such session", 2, after(HOUR)));
-    assert!(!store.replace("AAAAAAAAAAAAAAAAAAAAAA", 2, after(HOUR)));
+    assert_eq!(store.replace("no such session", 2, after(HOUR)), Ok(false));
+    assert_eq!(store.replace("AAAAAAAAAAAAAAAAAAAAAA", 2, after(HOUR)), Ok(false));
     assert_eq!(store.stats().saves_refused, 4);
 }
 
@@ -135,7 +135,9 @@ fn save_beats_a_date_that_was_over_before_it() {
     let (store, clock) = store(|builder| builder);
     let session = store.create_dated(1, after(MINUTE)).unwrap();
     clock.advance(MINUTE - Duration::from_millis(1));
-    let seen = store.load_dated(session.id(), |_| store.replace(session.id(), 2, after(HOUR)));
+    let seen = store.load_dated(session.id(), |_| {
+        store.replace(session.id(), 2, after(HOUR)).unwrap()
+    });
     assert!(seen.is_none());
     assert_eq!(*store.load(session.id()).unwrap(), 2);
 }
@@ -161,7 +163,7 @@ fn touch_does_not_slide_what_has_an_end_of_its_own_and_set_expiry_holds_through_
     assert!(store.touch(session.id()));
     assert_eq!(store.expires_in(session.id()), Some(MINUTE));
     store.set_expiry(session.id(), 2 * MINUTE);
-    assert!(store.replace(session.id(), 2, after(HOUR)));
+    assert_eq!(store.replace(session.id(), 2, after(HOUR)), Ok(true));
     clock.advance(2 * MINUTE);
     assert!(!store.contains(session.id()));
 }
@@ -170,7 +172,7 @@ fn touch_does_not_slide_what_has_an_end_of_its_own_and_set_expiry_holds_through_
 fn replacing_gives_an_end_of_its_own_to_a_session_that_slid() {
     let (store, _clock) = store(|builder| builder.idle_timeout(HOUR));
     let session = store.create_with(1);
-    assert!(store.replace(session.id(), 2, after(MINUTE)));
+    assert_eq!(store.replace(session.id(), 2, after(MINUTE)), Ok(true));
     assert!(store.touch(session.id()));
     assert_eq!(store.expires_in(session.id()), Some(MINUTE));
 }

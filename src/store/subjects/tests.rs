@@ -16,6 +16,7 @@ fn subject(whose: &Whose) -> Option<Subject> {
     (*whose != 0).then(|| Subject::from(*whose))
 }
 
+/// Whether nothing is kept of any subject's session.
 fn is_bare(store: &SessionStore<Whose>) -> bool {
     store.inner.register.as_ref().is_some_and(|register| register.index.is_bare())
 }
@@ -60,7 +61,7 @@ fn index_follows_random_operations_and_is_empty_in_the_end() {
         for step in 0..STEPS {
             let id = ids[number(ids.len())];
             let whose = number(SUBJECTS + 1) as Whose;
-            match number(20) {
+            match number(21) {
                 0..=6 => {
                     let at = number(2_000);
                     let new = *store.create_with(whose).id();
@@ -81,6 +82,12 @@ fn index_follows_random_operations_and_is_empty_in_the_end() {
                 17 => clock.advance(Duration::from_secs(number(2) as u64)),
                 18 if number(500) == 0 => _ = store.retain(|_, held| *held % 5 != 0),
                 19 if number(5_000) == 0 => store.clear(),
+                20 => {
+                    if let Some(mut session) = store.load(&id) {
+                        store.reauthenticate(&mut session).unwrap();
+                        ids.push(*session.id());
+                    }
+                }
                 _ => _ = store.load(&id),
             }
             ids.truncate(2_000);
@@ -92,6 +99,7 @@ fn index_follows_random_operations_and_is_empty_in_the_end() {
         clock.advance(Duration::from_secs(400));
         store.purge_expired();
         assert!(store.is_empty() && is_bare(&store));
+        assert_eq!(store.inner.authenticated.len(), 0);
     }
 }
 
@@ -108,7 +116,7 @@ fn every_way_a_session_ends_takes_it_out_of_the_index() {
         ("revoke_all", &|_| assert_eq!(store.revoke_all(7), 1)),
         ("update", &|id| {
             store.update(id, |whose| *whose = 0).unwrap();
-            assert!(is_bare(&store), "a guest has no place in it");
+            assert_eq!(store.count_of(7), 0);
             store.destroy(id);
         }),
         ("purge", &|_| {
@@ -124,9 +132,22 @@ fn every_way_a_session_ends_takes_it_out_of_the_index() {
     ];
     for (way, end) in ways {
         let mut session = store.create_with(7);
+        store.reauthenticate(&mut session).unwrap();
         store.rotate(&mut session);
-        assert!(!is_bare(&store));
+        assert!(!is_bare(&store) && store.inner.authenticated.len() == 1);
         end(session.id());
-        assert!(is_bare(&store), "{way}");
+        assert!(is_bare(&store) && store.inner.authenticated.len() == 0, "{way}");
     }
+}
+
+/// Whoever ends a session takes it out of the table first and forgets what was noted of it then; in between,
+/// a caller's id may begin another.
+#[test]
+fn authentication_of_an_ended_session_is_not_that_of_the_next_under_its_id() {
+    let store = SessionStore::<Whose>::builder().build().unwrap();
+    let id = *store.try_create_with_id("a known id", 1).unwrap().id();
+    store.destroy(&id);
+    store.inner.authenticated.note(id, 1);
+    let next = store.try_create_with_id("a known id", 2).unwrap();
+    assert_eq!(store.authenticated_at(next.id()), None);
 }

@@ -1,0 +1,76 @@
+//! Whose a framework's session is: the index follows what the framework saves, and so do the limits.
+
+use std::collections::HashMap;
+
+use actix_session::storage::SessionStore as _;
+use async_session::{Session, SessionStore as _};
+use cloakroom::adapters::{actix_session as actix, async_session as asynchronous, tower_sessions};
+use cloakroom::conformance::block_on;
+use cloakroom::{OnLimit, SessionStore, Subject};
+use tower_sessions_core::SessionStore as _;
+use tower_sessions_core::session::{Id, Record};
+
+fn named(user: Option<&str>) -> Option<Subject> {
+    user.map(Subject::from)
+}
+
+#[test]
+fn subject_follows_what_tower_sessions_saves() {
+    let by = |record: &Record| named(record.data.get("user").and_then(|user| user.as_str()));
+    let builder = SessionStore::builder().index_by(by).max_per_subject(1, OnLimit::Reject);
+    let store = tower_sessions::Store::from(builder.build().unwrap());
+    let sessions = store.sessions();
+    let expiry_date = time::OffsetDateTime::now_utc() + time::Duration::HOUR;
+    let mut records = [(); 2].map(|()| Record { id: Id(0), data: HashMap::new(), expiry_date });
+    for record in &mut records {
+        block_on(store.create(record)).unwrap();
+        record.data.insert("user".to_owned(), "ada".into());
+    }
+    let [first, mut second] = records;
+    assert_eq!(sessions.count_of("ada"), 0);
+    block_on(store.save(&first)).unwrap();
+    block_on(store.save(&first)).unwrap();
+    assert_eq!(sessions.count_of("ada"), 1);
+    let refused = block_on(store.save(&second)).unwrap_err();
+    assert!(refused.to_string().contains("max_per_subject"), "{refused}");
+    assert!(block_on(store.load(&second.id)).unwrap().unwrap().data.is_empty(), "nothing changed");
+    second.data.insert("user".to_owned(), "grace".into());
+    block_on(store.save(&second)).unwrap();
+    assert_eq!((sessions.count_of("ada"), sessions.count_of("grace")), (1, 1));
+    assert_eq!(sessions.revoke_all("ada"), 1);
+    assert!(block_on(store.load(&first.id)).unwrap().is_none());
+    block_on(store.save(&first)).unwrap();
+    assert_eq!(sessions.count_of("ada"), 0, "what was revoked is not saved");
+}
+
+#[test]
+fn subject_follows_what_actix_session_updates() {
+    let by = |state: &actix::State| named(state.get("user").map(String::as_str));
+    let builder = SessionStore::builder().index_by(by).max_per_subject(1, OnLimit::Reject);
+    let store = actix::Store::from(builder.build().unwrap());
+    let hour = time::Duration::HOUR;
+    let ada = || actix::State::from([("user".to_owned(), "ada".to_owned())]);
+    let [first, second] =
+        [(); 2].map(|()| block_on(store.save(actix::State::default(), &hour)).unwrap());
+    let first = block_on(store.update(first, ada(), &hour)).unwrap();
+    assert_eq!(store.sessions().count_of("ada"), 1);
+    let key = second.as_ref().to_owned();
+    assert!(block_on(store.update(second, ada(), &hour)).is_err());
+    assert_eq!(store.sessions().load(&key).unwrap().get("user"), None, "nothing changed");
+    block_on(store.update(first, actix::State::default(), &hour)).unwrap();
+    assert_eq!(store.sessions().count_of("ada"), 0);
+}
+
+#[test]
+fn subject_follows_what_async_session_stores() {
+    let by = |state: &asynchronous::State| named(state.data.get("user").map(String::as_str));
+    let store = SessionStore::builder().index_by(by).build().unwrap();
+    let store = asynchronous::Store::from(store);
+    let cookie = block_on(store.store_session(Session::new())).unwrap().unwrap();
+    let mut session = block_on(store.load_session(cookie.clone())).unwrap().unwrap();
+    session.insert("user", "ada").unwrap();
+    block_on(store.store_session(session)).unwrap();
+    assert_eq!(store.sessions().count_of("\"ada\""), 1);
+    assert_eq!(store.sessions().revoke_all("\"ada\""), 1);
+    assert!(block_on(store.load_session(cookie)).unwrap().is_none());
+}
