@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cloakroom::{Builder, IdSource, ManualClock, SessionStore};
+use cloakroom::{Builder, IdSource, ManualClock, SessionStore, Subject};
 
 /// Bytes that the process holds.
 static HELD: AtomicI64 = AtomicI64::new(0);
@@ -131,4 +131,36 @@ fn flood_at_the_bound_stays_within_its_memory() {
     }
     println!("{most} bytes at the most for {BOUND} sessions");
     assert!(most <= BOUND as i64 * BYTES_PER_SESSION, "{most} bytes");
+}
+
+/// Guests may use all free room and give it back; whoever has signed in stays.
+#[test]
+#[ignore = "creates ten million sessions; run by ci/soak"]
+fn flood_of_guests_signs_nobody_out_and_stays_within_its_memory() {
+    let empty = HELD.load(Ordering::SeqCst);
+    let builder = builder(&ManualClock::new());
+    let store = builder.index_by(|data| (data[0] != 0).then(|| Subject::from(data[1]))).build();
+    let store = store.unwrap();
+    let create = |user: u8| *store.create_with(vec![user; 100]).id();
+    let users: Vec<_> = (0..BOUND / 2).map(|n| create((n % 200) as u8 + 1)).collect();
+    (users.len()..BOUND).for_each(|_| _ = create(0));
+    let full = HELD.load(Ordering::SeqCst) - empty;
+    let mut most = full;
+    for n in 0..10_000_000_u32 {
+        create(0);
+        if n % 1000 == 0 {
+            most = most.max(HELD.load(Ordering::SeqCst) - empty);
+            assert!(store.len() <= BOUND);
+        }
+    }
+    assert!(users.iter().all(|id| store.contains(id)));
+    assert_eq!((1..=200_u8).map(|user| store.count_of(user)).sum::<usize>(), users.len());
+    println!("{full} bytes when the store was full, {most} at the most");
+    assert!(most * 10 <= full * 11, "from {full} to {most} bytes");
+    // Those who sign in may take all of the guests' room, and then there is no guest.
+    (users.len()..BOUND).for_each(|_| _ = create(7));
+    assert_eq!(store.stats().creates_refused, 0);
+    (0..100_000).for_each(|_| _ = create(0));
+    assert_eq!(store.stats().creates_refused, 100_000);
+    assert_eq!((1..=200_u8).map(|user| store.count_of(user)).sum::<usize>(), BOUND);
 }

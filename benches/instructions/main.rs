@@ -7,7 +7,9 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use cloakroom::{Attributes, Builder, IdSource, ManualClock, Session, SessionId, SessionStore};
+use cloakroom::{
+    Attributes, Builder, IdSource, ManualClock, Session, SessionId, SessionStore, Subject,
+};
 
 /// Sessions in the store.
 const SESSIONS: usize = 1000;
@@ -19,7 +21,7 @@ type Data = [u64; 7];
 
 type Run = fn(usize);
 
-const OPERATIONS: [(&str, Run); 16] = [
+const OPERATIONS: [(&str, Run); 19] = [
     ("load", |times| Filled::new(ttl()).each(times, |store, id| drop(found(store.load(id))))),
     ("load-idle", |times| Filled::new(idle()).each(times, |store, id| drop(found(store.load(id))))),
     ("load-token", |times| {
@@ -60,6 +62,20 @@ const OPERATIONS: [(&str, Run); 16] = [
             assert!(store.save(&session));
         });
     }),
+    ("load-of-subject", |times| {
+        Filled::new(indexed()).each(times, |store, id| drop(found(store.load(id))));
+    }),
+    ("save-of-subject", |times| {
+        let filled = Filled::new(indexed());
+        let mut handles: Vec<_> =
+            filled.ids.iter().map(|id| found(filled.store.load(id))).collect();
+        for i in 0..times {
+            let handle = &mut handles[i % SESSIONS];
+            handle[1] += 1;
+            assert!(filled.store.save(handle));
+        }
+    }),
+    ("create-and-destroy-of-subject", |times| replace(indexed(), times)),
     ("update", |times| {
         Filled::new(ttl()).each(times, |store, id| found(store.update(id, |data| data[1] += 1)));
     }),
@@ -92,6 +108,11 @@ const OPERATIONS: [(&str, Run); 16] = [
 
 fn ttl() -> Builder<Data> {
     SessionStore::builder().ttl(HOUR)
+}
+
+/// All sessions are one subject's, by a word of the data that no operation here changes.
+fn indexed() -> Builder<Data> {
+    ttl().index_by(|data| Some(Subject::from(data[0])))
 }
 
 /// With a clock that stands still: by the system's, a slower run would move more deadlines.
