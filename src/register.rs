@@ -111,9 +111,9 @@ impl<T> Change<'_, T> {
     /// Tells whether the session stays where it is when this record is replaced.
     #[inline]
     pub(crate) fn keeps(&self, stored: &Arc<Record<T>>) -> bool {
-        let [base, draft] = self.same;
-        let is_stored = |same: &Record<T>| std::ptr::eq(same, &**stored);
-        base.is_some_and(is_stored) || draft.is_some_and(is_stored)
+        let [base, draft] = self.same.map(|same| same.map_or(std::ptr::null(), std::ptr::from_ref));
+        let stored = std::ptr::from_ref(&**stored);
+        base == stored || draft == stored
     }
 
     /// Asks whose the session will be. Runs user code.

@@ -5,9 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use cloakroom::{
-    Builder, Cause, Expiry, ManualClock, SaveError, SessionId, SessionStore, Subject,
-};
+use cloakroom::{Builder, Cause, Expiry, ManualClock, SaveError, SessionId, SessionStore, Subject};
 
 mod stress;
 

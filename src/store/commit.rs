@@ -11,12 +11,12 @@ use crate::clock::Tick;
 use crate::entry::{Entry, Record};
 use crate::error::SaveError;
 use crate::id::{AsSessionId, SessionId};
-use crate::terms::Word;
 use crate::register::{Change, Register, Unbooked};
 use crate::session::Session;
 use crate::shards::Place;
 use crate::stats::Event;
 use crate::sync::Backoff;
+use crate::terms::Word;
 use crate::weigh::TooLarge;
 
 /// What became of a commit, with a record that is to be dropped outside the lock.
@@ -53,18 +53,12 @@ impl<T: Clone> SessionStore<T> {
     /// # Expiry
     ///
     /// Counts as activity. Never changes the session's absolute limit.
+    #[inline]
     pub fn save(&self, session: &Session<T>) -> bool {
-        let saved = match &self.inner.register {
-            None => self.inner.commit_handle(session, None, |_| true),
+        match &self.inner.register {
+            None => self.inner.save_unlisted(session),
             Some(register) => self.inner.save_listed(session, register),
-        };
-        let Ok(copy) = saved else {
-            return false;
-        };
-        if let Some(before) = copy.and_then(|copy| session.note_copy(copy)) {
-            self.inner.ends.discard(&self.inner.stats, before);
         }
-        true
     }
 
     /// Stores a handle's data, unless somebody else saved the session since this handle loaded it.
@@ -170,14 +164,18 @@ impl<T> Inner<T> {
         self.gate.read(place, show).flatten()
     }
 
-    /// Apart, so that the save of a store without a register is compiled as if there were none, and a save that
-    /// weighs nothing as if there were no scales.
+    /// Apart from the next two, so that the save of a store without a register is compiled as if there were
+    /// none, and a save that weighs nothing as if there were no scales.
     #[inline(never)]
-    fn save_listed(
-        &self,
-        session: &Session<T>,
-        register: &Register<T>,
-    ) -> Result<Option<Arc<Record<T>>>, SaveError>
+    fn save_unlisted(&self, session: &Session<T>) -> bool
+    where
+        T: Clone,
+    {
+        self.saved(session, self.commit_handle(session, None, |_| true))
+    }
+
+    #[inline(never)]
+    fn save_listed(&self, session: &Session<T>, register: &Register<T>) -> bool
     where
         T: Clone,
     {
@@ -185,16 +183,33 @@ impl<T> Inner<T> {
             return self.save_weighed(session);
         }
         let (base, draft) = session.versions();
-        self.commit_handle(session, Some(&register.move_change(session, base, draft)), |_| true)
+        let change = register.move_change(session, base, draft);
+        self.saved(session, self.commit_handle(session, Some(&change), |_| true))
     }
 
     #[inline(never)]
-    fn save_weighed(&self, session: &Session<T>) -> Result<Option<Arc<Record<T>>>, SaveError>
+    fn save_weighed(&self, session: &Session<T>) -> bool
     where
         T: Clone,
     {
-        let change = self.change(session)?;
-        self.commit_handle(session, change.as_ref(), |_| true)
+        let Ok(change) = self.change(session) else { return false };
+        self.saved(session, self.commit_handle(session, change.as_ref(), |_| true))
+    }
+
+    /// Takes note of what a save stored, and says whether it did.
+    #[inline(always)]
+    fn saved(
+        &self,
+        session: &Session<T>,
+        saved: Result<Option<Arc<Record<T>>>, SaveError>,
+    ) -> bool {
+        let Ok(copy) = saved else {
+            return false;
+        };
+        if let Some(before) = copy.and_then(|copy| session.note_copy(copy)) {
+            self.ends.discard(&self.stats, before);
+        }
+        true
     }
 
     /// Asks what a save of this handle may change in the register, if there is one. Runs user code.

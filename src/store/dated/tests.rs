@@ -135,9 +135,8 @@ fn save_beats_a_date_that_was_over_before_it() {
     let (store, clock) = store(|builder| builder);
     let session = store.create_dated(1, after(MINUTE)).unwrap();
     clock.advance(MINUTE - Duration::from_millis(1));
-    let seen = store.load_dated(session.id(), |_| {
-        store.replace(session.id(), 2, after(HOUR)).unwrap()
-    });
+    let seen =
+        store.load_dated(session.id(), |_| store.replace(session.id(), 2, after(HOUR)).unwrap());
     assert!(seen.is_none());
     assert_eq!(*store.load(session.id()).unwrap(), 2);
 }
