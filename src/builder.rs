@@ -413,8 +413,10 @@ impl<T> Builder<T> {
             mint: self.mint,
             listener: self.listener,
             max_bytes: self.scales.as_ref().map(|scales| scales.max_bytes),
-            register: (self.index_by.is_some() || self.scales.is_some())
-                .then(|| Register::new(shards, self.index_by, limit, self.scales)),
+            register: (self.index_by.is_some() || self.scales.is_some()).then(|| {
+                let by = self.index_by.unwrap_or_else(IndexBy::nobody);
+                Register::new(shards, by, limit, self.scales)
+            }),
         }
     }
 }

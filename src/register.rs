@@ -30,6 +30,11 @@ pub(crate) struct IndexBy<T> {
 }
 
 impl<T> IndexBy<T> {
+    /// For a store that weighs its sessions and does not ask whose they are.
+    pub(crate) fn nobody() -> Self {
+        Self { subject: Box::new(|_| None), same: Box::new(|_, _| true) }
+    }
+
     pub(crate) fn new(by: impl Fn(&T) -> Option<Subject> + Send + Sync + 'static) -> Self {
         let by = std::sync::Arc::new(by);
         let same = std::sync::Arc::clone(&by);
@@ -64,7 +69,7 @@ pub(crate) struct Limit {
 /// The store's register of its sessions.
 pub(crate) struct Register<T> {
     pub(crate) index: Index,
-    by: Option<IndexBy<T>>,
+    by: IndexBy<T>,
     scales: Option<Scales<T>>,
     pub(crate) limit: Option<Limit>,
 }
@@ -187,7 +192,7 @@ impl<T> Change<'_, T> {
 impl<T> Register<T> {
     pub(crate) fn new(
         table_shards: usize,
-        by: Option<IndexBy<T>>,
+        by: IndexBy<T>,
         limit: Option<Limit>,
         scales: Option<Scales<T>>,
     ) -> Self {
@@ -196,7 +201,7 @@ impl<T> Register<T> {
 
     /// Asks whose a session with this data is. Runs user code.
     fn subject(&self, data: &T) -> Option<Subject> {
-        self.by.as_ref().and_then(|by| (by.subject)(data))
+        (self.by.subject)(data)
     }
 
     /// Asks where a new session with this data belongs, and what it weighs. Runs user code.
@@ -239,8 +244,7 @@ impl<T> Register<T> {
         base: &'a Arc<Record<T>>,
         draft: Option<&'a Arc<Record<T>>>,
     ) -> Change<'a, T> {
-        let asks = |by: &IndexBy<T>| (by.same)(data, &base.value);
-        let same = draft.is_none() || self.by.as_ref().is_none_or(asks);
+        let same = draft.is_none() || (self.by.same)(data, &base.value);
         let same = [same.then_some(&**base), draft.map(|draft| &**draft)];
         Change { register: self, data, subject: OnceCell::new(), same, weight: None }
     }

@@ -6,6 +6,13 @@
 
 use triomphe::Arc;
 
+#[cfg(any(
+    test,
+    feature = "tower-sessions",
+    feature = "actix-session",
+    feature = "async-session"
+))]
+use super::lifetime::{Expiry, within};
 use super::{Inner, SessionStore};
 use crate::clock::Tick;
 use crate::entry::{Entry, Record};
@@ -37,6 +44,21 @@ pub(super) enum Committed<T> {
     NoBytes(Arc<Record<T>>),
     /// Not stored, because the subject that the session would belong to has as many as it may.
     Limited(Arc<Record<T>>),
+}
+
+/// What becomes of the deadline of a session whose data is stored.
+#[derive(Clone, Copy)]
+pub(super) enum Dating {
+    /// It moves, as by any use.
+    Activity,
+    /// It is what the session's framework says.
+    #[cfg(any(
+        test,
+        feature = "tower-sessions",
+        feature = "actix-session",
+        feature = "async-session"
+    ))]
+    Until(Expiry),
 }
 
 impl<T: Clone> SessionStore<T> {
@@ -251,7 +273,7 @@ impl<T> Inner<T> {
         // The clock once more: user code took its time.
         let now = self.clock.now();
         let wanted = |stored: &Arc<Record<T>>| Arc::ptr_eq(stored, seen);
-        self.commit(now, place, record, change, wanted, self.activity(now))
+        self.commit(now, place, record, change, wanted, Dating::Activity)
     }
 
     /// Stores what a handle holds, its draft or else a copy of its data. Returns the copy, if it was one.
@@ -268,7 +290,7 @@ impl<T> Inner<T> {
         let place = self.gate.place(*session.id());
         if let Some(draft) = session.draft() {
             let now = self.clock.now();
-            match self.commit(now, &place, draft, change, &wanted, self.activity(now)) {
+            match self.commit(now, &place, draft, change, &wanted, Dating::Activity) {
                 // A clone of the handle, which shared the draft, has stored it in the meantime.
                 Committed::Used(draft) => self.ends.discard(&self.stats, draft),
                 committed => return self.conclude(committed).map(|()| None),
@@ -291,7 +313,7 @@ impl<T> Inner<T> {
         let copy = session.to_copy();
         let now = self.clock.now();
         let stored = Arc::clone(&copy);
-        let committed = self.commit(now, place, stored, change, wanted, self.activity(now));
+        let committed = self.commit(now, place, stored, change, wanted, Dating::Activity);
         match self.conclude(committed) {
             Ok(()) => Ok(Some(copy)),
             Err(error) => {
@@ -311,17 +333,24 @@ impl<T> Inner<T> {
         result
     }
 
-    /// Returns what a save is to its session: activity. Only what is stored is: a conflict must not show.
-    fn activity(&self, now: Tick) -> impl Fn(&mut Entry<T>) {
-        let idle = self.policy.idle;
-        move |entry| {
-            entry.touch(now, idle);
+    /// Moves the deadline of a session whose data was just stored. Only what is stored is activity: a conflict
+    /// must not show.
+    #[inline(always)]
+    fn date(&self, now: Tick, entry: &mut Entry<T>, dating: Dating) {
+        match dating {
+            Dating::Activity => _ = entry.touch(now, self.policy.idle),
+            #[cfg(any(
+                test,
+                feature = "tower-sessions",
+                feature = "actix-session",
+                feature = "async-session"
+            ))]
+            Dating::Until(expiry) => entry.date(|limit| within(expiry, now, limit)),
         }
     }
 
     /// Puts a record in the place of the stored one, if the session lives and `wanted` agrees to replace
-    /// that one, and lets `date` move the deadline. `wanted` compares pointers; neither is user code. Drops
-    /// no record.
+    /// that one. `wanted` compares pointers, no user code. Drops no record.
     #[inline(always)]
     pub(super) fn commit(
         &self,
@@ -330,10 +359,10 @@ impl<T> Inner<T> {
         mut record: Arc<Record<T>>,
         change: Option<&Change<'_, T>>,
         wanted: impl Fn(&Arc<Record<T>>) -> bool,
-        date: impl Fn(&mut Entry<T>),
+        dating: Dating,
     ) -> Committed<T> {
         let committed = loop {
-            match self.commit_once(now, place, record, change, &wanted, &date) {
+            match self.commit_once(now, place, record, change, &wanted, dating) {
                 Committed::Limited(back) if self.make_room_for(change) => record = back,
                 Committed::NoBytes(back) if self.make_bytes(place.id, now) => record = back,
                 Committed::Unasked(back) => {
@@ -360,13 +389,13 @@ impl<T> Inner<T> {
         record: Arc<Record<T>>,
         change: Option<&Change<'_, T>>,
         wanted: &impl Fn(&Arc<Record<T>>) -> bool,
-        date: &impl Fn(&mut Entry<T>),
+        dating: Dating,
     ) -> Committed<T> {
         let mut shard = self.gate.exclusive(place.shard);
         let committed = match shard.find(place) {
             Some(entry) if entry.is_live(now) => {
                 if wanted(entry.record()) {
-                    self.replace(place.id, entry, record, change, date)
+                    self.replace(now, place.id, entry, record, change, dating)
                 } else {
                     Committed::Conflict(record)
                 }
@@ -380,28 +409,30 @@ impl<T> Inner<T> {
     #[inline(always)]
     fn replace(
         &self,
+        now: Tick,
         id: SessionId,
         entry: &mut Entry<T>,
         record: Arc<Record<T>>,
         change: Option<&Change<'_, T>>,
-        date: &impl Fn(&mut Entry<T>),
+        dating: Dating,
     ) -> Committed<T> {
         let stored = entry.record();
         if let Some(change) = change.filter(|change| !change.keeps(stored)) {
-            return self.replace_and_move(id, entry, record, change, date);
+            return self.replace_and_move(now, id, entry, record, change, dating);
         }
         let word = stored.word();
-        replace_under(word, entry, record, date)
+        self.replace_under(now, word, entry, record, dating)
     }
 
     #[cold]
     fn replace_and_move(
         &self,
+        now: Tick,
         id: SessionId,
         entry: &mut Entry<T>,
         record: Arc<Record<T>>,
         change: &Change<'_, T>,
-        date: &impl Fn(&mut Entry<T>),
+        dating: Dating,
     ) -> Committed<T> {
         let booked = match change.book(&self.capacity, entry, id) {
             Ok(booked) => booked,
@@ -409,7 +440,7 @@ impl<T> Inner<T> {
             Err(Unbooked::NoBytes) => return Committed::NoBytes(record),
             Err(Unbooked::Unasked) => return Committed::Unasked(record),
         };
-        let committed = replace_under(booked.word, entry, record, date);
+        let committed = self.replace_under(now, booked.word, entry, record, dating);
         let stored = matches!(committed, Committed::Replaced(_));
         if stored && booked.estranged {
             self.authenticated.forget(id);
@@ -418,26 +449,28 @@ impl<T> Inner<T> {
         committed
     }
 
+    #[inline(always)]
+    fn replace_under(
+        &self,
+        now: Tick,
+        word: Word,
+        entry: &mut Entry<T>,
+        record: Arc<Record<T>>,
+        dating: Dating,
+    ) -> Committed<T> {
+        match entry.commit(record, word) {
+            Ok(old) => {
+                self.date(now, entry, dating);
+                Committed::Replaced(old)
+            }
+            Err(record) => Committed::Used(record),
+        }
+    }
+
     #[cold]
     fn make_room_for(&self, change: Option<&Change<'_, T>>) -> bool {
         let at = change.and_then(Change::at);
         at.is_some_and(|(register, at)| self.make_room_in(register, &at))
-    }
-}
-
-#[inline(always)]
-fn replace_under<T>(
-    word: Word,
-    entry: &mut Entry<T>,
-    record: Arc<Record<T>>,
-    date: &impl Fn(&mut Entry<T>),
-) -> Committed<T> {
-    match entry.commit(record, word) {
-        Ok(old) => {
-            date(entry);
-            Committed::Replaced(old)
-        }
-        Err(record) => Committed::Used(record),
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use triomphe::Arc;
 
-use super::lifetime::within;
+use super::commit::Dating;
 use super::walk::Removal;
 use super::{Expiry, Inner, SessionStore};
 use crate::clock::{after, ticks};
@@ -133,9 +133,9 @@ impl<T> Inner<T> {
         let change = self.register.as_ref().map(|register| register.change_of(&record.value));
         let change = change.transpose()?;
         let now = self.clock.now();
-        let date = |entry: &mut Entry<T>| entry.date(|limit| within(expiry, now, limit));
         let (place, record) = (self.gate.place(id), Arc::clone(record));
-        self.conclude(self.commit(now, &place, record, change.as_ref(), |_| true, date))
+        let dating = Dating::Until(expiry);
+        self.conclude(self.commit(now, &place, record, change.as_ref(), |_| true, dating))
     }
 
     /// Lets the sweep know how long such sessions live, by powers of two: what is left until a fixed

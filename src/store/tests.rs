@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::SessionStore;
-use super::commit::Committed;
+use super::commit::{Committed, Dating};
 use crate::builder::Builder;
 use crate::capacity::OnFull;
 use crate::clock::{ManualClock, NEVER, Tick, ticks};
@@ -333,7 +333,7 @@ fn record_is_stored_at_most_once() {
     let (one, two) = (store.create_with(1), store.create_with(2));
     let commit = |session: &Session<u64>, record| {
         let (now, place) = (store.inner.clock.now(), store.inner.gate.place(*session.id()));
-        store.inner.commit(now, &place, record, None, |_| true, |_| ())
+        store.inner.commit(now, &place, record, None, |_| true, Dating::Activity)
     };
     let record = Record::fresh(3);
     assert!(matches!(commit(&one, record.clone()), Committed::Replaced(_)));

@@ -13,8 +13,8 @@ use super::op::Config;
 /// What a comparison says: nothing, or how the store differs.
 pub(crate) type Verdict = Result<(), String>;
 
-/// Nanoseconds since the clock's origin at which it stops: 2^64 - 4 on a clock that begins at 1 s.
-const END_OF_TIME: u64 = u64::MAX - 3 - 1_000_000_000;
+/// Nanoseconds since the clock's origin at which it stops: 2^64 - 6 on a clock that begins at 1 s.
+const END_OF_TIME: u64 = u64::MAX - 5 - 1_000_000_000;
 
 /// The deadline of what never expires.
 const NEVER: u64 = u64::MAX;
@@ -131,8 +131,8 @@ impl Reference {
         let target = self.idle.map(|idle| self.after(idle));
         let session = self.sessions.get_mut(&id?)?;
         if let (Some(target), true) = (target, session.slides) {
-            // A sliding session's limit is kept to the even nanosecond.
-            session.deadline = session.deadline.max(target.min(session.limit & !1));
+            // A sliding session's limit is kept to four nanoseconds.
+            session.deadline = session.deadline.max(target.min(session.limit & !3));
         }
         Some(session)
     }
