@@ -266,3 +266,17 @@ fn full_store_that_refuses_finds_the_one_that_has_expired() {
         assert_eq!((store.len(), store.contains(id)), (1000, false));
     }
 }
+
+#[test]
+fn full_store_that_refuses_sweeps_although_no_slice_is_due() {
+    let (_clock, store) = build(1000, |b| b.ttl(TTL).shards(2).on_full(OnFull::Refuse));
+    let ids: Vec<SessionId> = (0..1000).map(|n| *store.create_with(n).id()).collect();
+    assert!(store.set_expiry(&ids[0], Duration::ZERO));
+    // The clock stands still: after a pass over the table no operation sweeps.
+    (0..100).for_each(|_| assert!(!store.touch(&ids[0])));
+    assert!(store.try_create().is_ok());
+    for id in ids[1..].iter().step_by(97) {
+        assert!(store.set_expiry(id, Duration::ZERO));
+        assert!(store.try_create().is_ok());
+    }
+}

@@ -86,6 +86,19 @@ proptest! {
     }
 }
 
+/// Two that are wrong must not make one that is right, whichever characters are read together.
+#[test]
+fn text_with_two_characters_outside_the_alphabet_is_no_id() {
+    for first in 0..22 {
+        for second in 0..22 {
+            let mut text = *b"AAAAAAAAAAAAAAAAAAAAAA";
+            (text[first], text[second]) = (b'+', b'=');
+            let text = std::str::from_utf8(&text).unwrap();
+            assert_eq!(SessionId::parse(text), None, "{text}");
+        }
+    }
+}
+
 #[test]
 fn no_second_spelling_finds_a_session() {
     let store = store();

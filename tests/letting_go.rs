@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use cloakroom::SessionStore;
+use cloakroom::{SaveError, SessionStore};
 
 /// Whether bombs go off. The tests take turns, because it is one for all.
 static ARMED: AtomicBool = AtomicBool::new(false);
@@ -28,7 +28,7 @@ fn is_contained(run: impl FnOnce(fn())) -> bool {
 }
 
 fn store_of(bombs: usize) -> SessionStore<Bomb> {
-    let store = SessionStore::builder().build().unwrap();
+    let store = SessionStore::builder().shards(2).build().unwrap();
     (0..bombs).for_each(|_| drop(store.create_with(Bomb)));
     store
 }
@@ -82,6 +82,19 @@ fn update_is_stored_although_what_it_read_panics() {
         assert_eq!(store.stats().panics, 1);
         assert!(store.contains(&id));
     }));
+}
+
+#[test]
+fn save_that_is_refused_lets_go_of_the_copy_it_made() {
+    let store = store_of(0);
+    let mut session = store.create_with(Bomb);
+    assert!(store.destroy(session.id()));
+    assert!(is_contained(|arm| {
+        arm();
+        assert!(!store.save(&session));
+        assert_eq!(store.try_save(&mut session), Err(SaveError::Gone));
+    }));
+    assert_eq!(store.stats().panics, 2);
 }
 
 /// The last end of a chain that was too long for one delivery waits for the next, which never comes.

@@ -180,6 +180,19 @@ fn retain_asks_again_about_what_was_saved_since() {
 }
 
 #[test]
+fn retain_does_not_end_what_expired_while_it_was_judged() {
+    let (clock, store) = build(2);
+    store.create();
+    let removed = store.retain(|_, _| {
+        clock.advance(TTL);
+        false
+    });
+    assert_eq!((removed, store.stats().destroyed), (0, 0));
+    store.purge_expired();
+    assert_eq!((store.len(), store.stats().expired), (0, 1));
+}
+
+#[test]
 fn retain_does_not_count_what_its_closure_destroyed() {
     let (_clock, store) = build(2);
     fill(&store, 100);

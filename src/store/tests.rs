@@ -143,6 +143,20 @@ fn create_without_entropy_panics_with_a_clear_message_and_leaves_the_store_intac
     assert_eq!((store.len(), store.stats().evicted), (2, 0));
 }
 
+/// Whoever asked for a stored session must not get another, because entropy was back a moment later.
+#[test]
+fn create_that_met_no_entropy_does_not_ask_again() {
+    let calls = Mutex::new(0);
+    let store = SessionStore::<u64>::builder().shards(2).scripted_ids(move || {
+        let mut calls = calls.lock().unwrap();
+        *calls += 1;
+        if *calls == 1 { Err(getrandom::Error::UNSUPPORTED) } else { Ok(*calls) }
+    });
+    let store = store.build().unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| store.create())).is_err());
+    assert_eq!(store.create().id(), &id(2));
+}
+
 #[test]
 fn foreign_id_that_is_taken_needs_entropy_for_another() {
     let script = Script::default();

@@ -131,6 +131,18 @@ fn date_is_asked_only_when_the_end_is_near_and_is_final() {
 }
 
 #[test]
+fn end_is_near_from_fifty_milliseconds_on() {
+    const NEAR: Duration = Duration::from_millis(50);
+    const NANO: Duration = Duration::from_nanos(1);
+    let (store, clock) = store(|builder| builder);
+    let session = store.create_dated(7, after(MINUTE)).unwrap();
+    clock.advance(MINUTE - NEAR - NANO);
+    assert!(store.load_dated(session.id(), |_| true).is_some());
+    clock.advance(NANO);
+    assert!(store.load_dated(session.id(), |_| true).is_none());
+}
+
+#[test]
 fn save_beats_a_date_that_was_over_before_it() {
     let (store, clock) = store(|builder| builder);
     let session = store.create_dated(1, after(MINUTE)).unwrap();
@@ -153,6 +165,33 @@ fn store_without_settings_sweeps_what_has_an_end_of_its_own() {
         store.touch("AAAAAAAAAAAAAAAAAAAAAA");
     }
     assert_eq!((store.len(), store.stats().swept), (0, 100));
+}
+
+/// Runs the slices that are due, and says whether there were any.
+fn is_swept(store: &SessionStore<u64>, clock: &ManualClock, after: Duration) -> bool {
+    clock.advance(after);
+    let now = store.inner.clock.now();
+    let due = store.inner.sweep.is_due(now);
+    (0..1000).for_each(|_| store.inner.tend(now));
+    due
+}
+
+#[test]
+fn each_way_to_an_end_of_its_own_sets_the_pace_of_the_sweep() {
+    type Set = fn(&SessionStore<u64>);
+    let ways: [(&str, Set); 3] = [
+        ("create", |store| drop(store.create_dated(1, after(HOUR)).unwrap())),
+        ("create as", |store| drop(store.create_dated_as("mine", 1, after(HOUR)).unwrap())),
+        ("replace", |store| assert!(store.replace(store.create().id(), 1, after(HOUR)))),
+    ];
+    for (name, set) in ways {
+        let (store, clock) = store(|builder| builder);
+        set(&store);
+        assert!(is_swept(&store, &clock, Duration::ZERO), "{name}");
+        // A session of a few seconds would have it swept by now.
+        assert!(!is_swept(&store, &clock, SECOND - Duration::from_nanos(1)), "{name}");
+        assert!(is_swept(&store, &clock, Duration::from_nanos(1)), "{name}");
+    }
 }
 
 #[test]
