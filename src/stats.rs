@@ -216,11 +216,63 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
+    use std::sync::mpsc;
+    use std::thread::{self, JoinHandle};
+
+    /// A thread that waits with its stripe until it is told to end.
+    struct Owner {
+        stripe: usize,
+        end: mpsc::Sender<()>,
+        thread: JoinHandle<()>,
+    }
+
+    impl Owner {
+        fn start() -> Self {
+            let (taken, stripe) = mpsc::channel();
+            let (end, ended) = mpsc::channel();
+            let thread = thread::spawn(move || {
+                taken.send(ask_for_stripe()).unwrap();
+                ended.recv().unwrap();
+            });
+            Self { stripe: stripe.recv().unwrap(), end, thread }
+        }
+
+        fn end(self) {
+            self.end.send(()).unwrap();
+            self.thread.join().unwrap();
+        }
+    }
+
+    /// Whoever writes a stripe loads and stores: two writers would lose counts.
+    #[test]
+    fn stripe_belongs_to_one_living_thread() {
+        let mut owners: Vec<_> = (0..6).map(|_| Owner::start()).collect();
+        for round in 0..20 {
+            // A gap below those that are still taken, and one among them.
+            owners.remove(round % 3).end();
+            owners.remove(2 + round % 2).end();
+            owners.extend([Owner::start(), Owner::start()]);
+            let stripes: HashSet<_> = owners.iter().map(|owner| owner.stripe).collect();
+            assert_eq!(stripes.len(), owners.len());
+        }
+        owners.into_iter().for_each(Owner::end);
+    }
+
+    #[test]
+    fn thread_that_has_counted_has_a_stripe_of_its_own() {
+        let stats = Stats::new();
+        let counted = || {
+            stats.count(Event::Created);
+            stats.owned[STRIPE.get()][Event::Created as usize].load(Ordering::Relaxed)
+        };
+        assert_eq!(thread::scope(|scope| scope.spawn(counted).join().unwrap()), 1);
+    }
 
     #[test]
     fn stripe_of_a_thread_that_has_ended_is_given_to_another() {
         for _ in 0..4 * OWNED {
-            let stripe = std::thread::spawn(ask_for_stripe).join().unwrap();
+            let stripe = thread::spawn(ask_for_stripe).join().unwrap();
             assert!(stripe < OWNED);
         }
     }

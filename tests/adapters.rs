@@ -380,6 +380,6 @@ mod of_async_session {
         let state = store.sessions().load(session.id()).unwrap();
         let text = format!("{store:?} {:?}", *state);
         assert!(!text.contains(session.id()) && !text.contains(&cookie), "{text}");
-        assert!(!text.contains("Holmes") && text.contains("len: 1"), "{text}");
+        assert!(!text.contains("Holmes") && text.contains("State { len: 1"), "{text}");
     }
 }

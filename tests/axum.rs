@@ -19,7 +19,7 @@ use axum::routing::get;
 use cloakroom::adapters::axum::{CookieLifetime, MissingLayer, Refused, Session, SessionLayer};
 use cloakroom::{ManualClock, OnFull, SessionCookie, SessionStore};
 use harness::{Visitor, app, block_on, cart, cookie, layered, reply, request, send, store};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 const REMOVAL: &str = "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
 
@@ -387,6 +387,34 @@ fn error_of_a_service_passes_and_saves_nothing() {
     assert_eq!(store.len(), 0);
 }
 
+/// A service that is never ready.
+#[derive(Debug)]
+struct Busy;
+
+impl Service<http::Request<()>> for Busy {
+    type Response = Response<String>;
+    type Error = ();
+    type Future = std::future::Pending<Result<Self::Response, ()>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: http::Request<()>) -> Self::Future {
+        pending()
+    }
+}
+
+#[test]
+fn service_is_ready_when_the_one_inside_is() {
+    let mut service = SessionLayer::new(store()).layer(Busy);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut context).is_pending());
+    assert_eq!(format!("{service:?}"), "SessionService { inner: Busy, .. }");
+    let response = service.call(http::Request::new(()));
+    assert_eq!(format!("{response:?}"), "ResponseFuture { .. }");
+}
+
 #[test]
 fn neither_ids_nor_data_show_in_any_debug() {
     let store = store();
@@ -404,6 +432,7 @@ fn neither_ids_nor_data_show_in_any_debug() {
     send(&app, &cookie(&id));
     let shown = shown.lock().unwrap();
     assert!(shown.contains("Session {") && shown.contains("SessionLayer {"), "{shown}");
+    assert!(shown.contains("on_conflict: LastWins"), "{shown}");
     assert!(!shown.contains("secret") && !shown.contains(&id.to_token().as_str()[..6]), "{shown}");
 }
 

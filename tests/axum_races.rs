@@ -360,6 +360,29 @@ fn two_handles_of_one_request_with_changes_at_once_are_like_two_requests() {
     }
 }
 
+/// What one handle saved is there for another that changes later, and not only for its first look.
+#[test]
+fn handle_that_changes_later_begins_with_what_another_has_saved() {
+    for policy in POLICIES {
+        for stored in [false, true] {
+            let store = store();
+            let sent =
+                if stored { cookie(store.create_with(cart(&[])).id()) } else { String::new() };
+            let handler = |mut first: Session<Visitor>, mut second: Session<Visitor>| async move {
+                assert_eq!((first.cart.len(), second.cart.len()), (0, 0));
+                first.cart.push(1);
+                first.try_save()?;
+                second.cart.push(2);
+                Ok::<_, Refused>(format!("{:?}", second.cart))
+            };
+            let reply = send(&layered(with(&store, policy), handler), &sent);
+            assert_eq!((reply.status.as_u16(), reply.body.as_str()), (200, "[1, 2]"), "{policy:?}");
+            store.for_each(|_, visitor| assert_eq!(*visitor, cart(&[1, 2]), "{policy:?}"));
+            assert_eq!((store.len(), store.stats().conflicts), (1, 0), "{policy:?}");
+        }
+    }
+}
+
 #[test]
 fn what_another_handle_has_destroyed_does_not_come_back() {
     for policy in POLICIES {

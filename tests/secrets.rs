@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use cloakroom::{
     Attributes, Builder, ManualClock, OnFull, RotateError, SaveError, Session, SessionStore,
+    StoreMetrics,
 };
 use proptest::prelude::*;
 
@@ -120,6 +121,35 @@ fn typed_data_needs_no_debug_and_is_never_shown() {
     assert!(matches!(store.try_rotate(&mut s), Err(RotateError::Gone)));
     assert!(!shown.0.lock().unwrap().is_empty());
     assert_eq!(store.stats().panics, 0);
+}
+
+/// To hide what is secret is not to say nothing.
+#[test]
+fn debug_and_errors_tell_what_is_no_secret() {
+    let told = Shown::default();
+    let ends = told.clone();
+    let builder = SessionStore::<u32>::builder().shards(2).max_sessions(1).on_full(OnFull::Refuse);
+    let builder = builder.on_end(move |end| ends.debug(&end));
+    let settings = format!("{builder:?}");
+    assert!(settings.contains("max_sessions: Some(1)") && settings.contains("on_full: Refuse"));
+    let store = builder.build().unwrap();
+    let mut session = store.create();
+    assert_eq!(format!("{store:?}"), "SessionStore { len: 1, shards: 2, .. }");
+    let metrics = format!("{:?}", StoreMetrics::new(&store).named("shop"));
+    assert!(metrics.contains("StoreMetrics { store: SessionStore {") && metrics.contains("shop"));
+    let rejected = store.try_create_with(7).unwrap_err();
+    assert_eq!(format!("{rejected:?}"), "Rejected { error: AtCapacity { max_sessions: 1 }, .. }");
+    assert_eq!(rejected.to_string(), "the store is full: max_sessions is 1");
+    let theirs = store.try_create_with_id(session.id(), 7).unwrap_err();
+    assert_eq!(theirs.to_string(), "the given id belongs to a live session");
+    assert!(SaveError::Conflict.to_string().contains("saved by somebody else"));
+    assert!(store.destroy(session.id()));
+    let end = format!("End {{ id: {:?}, cause: Destroyed, .. }}", session.id());
+    assert_eq!(told.0.lock().unwrap()[0], end);
+    assert_eq!(store.try_save(&mut session).unwrap_err().to_string(), "the session has ended");
+    assert_eq!(store.try_rotate(&mut session).unwrap_err().to_string(), "the session has ended");
+    let attributes: Attributes = [("user", "42")].into_iter().collect();
+    assert_eq!(format!("{attributes:?}"), "Attributes { len: 1, .. }");
 }
 
 #[test]

@@ -139,3 +139,18 @@ impl IntoResponse for MissingLayer {
         (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lack_of_entropy_names_its_source_and_the_rest_has_none() {
+        let failed = Refused::Entropy(getrandom::Error::UNSUPPORTED.into());
+        assert!(failed.source().unwrap().is::<getrandom::Error>());
+        assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(Refused::Gone.source().is_none());
+        assert!(failed.to_string().contains("no random bytes"));
+        assert_eq!(Refused::AtCapacity.to_string(), "the store of sessions is full");
+    }
+}

@@ -180,3 +180,47 @@ fn inserts_pass_over_their_shard_while_a_seventh_of_what_it_holds_is_created() {
     (0..43).for_each(|n| drop(store.create_with(n)));
     assert_eq!((store.len(), store.stats().expired), (43, 300));
 }
+
+/// Far into a large table, where a slice that is full after a few buckets has looked at few.
+#[test]
+fn sweep_that_finds_much_goes_on_until_all_of_it_is_gone() {
+    let store = SessionStore::<u64>::builder().ttl(MINUTE).shards(2).clock(ManualClock::new());
+    let store = store.build().unwrap();
+    ids_of(&store, 0, 4_000).into_iter().for_each(|bits| put_in(&store, bits, 2));
+    slices_due(&store, 10_000);
+    assert_eq!((store.len(), store.stats().swept), (0, 4_000));
+}
+
+#[test]
+fn insert_looks_at_no_more_than_its_share_of_the_shard() {
+    let script = Script::default();
+    let builder = script.builder().ttl(MINUTE * 10_000).clock(ManualClock::new());
+    let store = builder.build().unwrap();
+    assert!(slices_due(&store, 100) < 100);
+    let ids = ids_of(&store, 0, 400 + 1);
+    ids[..400].iter().for_each(|bits| put_in(&store, *bits, 2));
+    script.then(&ids[400..]);
+    store.create_with(1);
+    // Seven times 512 buckets for 400 sessions.
+    assert!(store.stats().swept <= 9, "{}", store.stats().swept);
+}
+
+/// Whatever inserts come by, entries are moved only where much is to be won.
+#[test]
+fn table_that_is_small_or_not_sparse_is_left_as_it_is() {
+    for stored in [10, 200, 300] {
+        let script = Script::default();
+        let builder = script.builder().ttl(MINUTE).clock(ManualClock::new());
+        let store = builder.build().unwrap();
+        let ids = ids_of(&store, 0, stored + 1);
+        script.then(&ids);
+        (0..=stored as u64).for_each(|n| drop(store.create_with(n)));
+        let layout = store.inner.gate.exclusive(0).layout();
+        for _ in 0..500 {
+            assert!(store.destroy(&id(ids[stored])));
+            script.then(&ids[stored..]);
+            store.create();
+        }
+        assert_eq!(store.inner.gate.exclusive(0).layout(), layout, "{stored} stored");
+    }
+}
