@@ -298,3 +298,19 @@ fn sessions_of_a_store_without_lifetimes_never_expire() {
     }
     assert!(store.load(s.id()).is_some());
 }
+
+#[test]
+fn activity_moves_no_deadline_beyond_the_last_nanosecond_of_the_ttl() {
+    for nanos in [999, 1_000, 1_001] {
+        let ttl = Duration::from_nanos(nanos);
+        let Setup { clock, store } = setup(Some(ttl), Some(Duration::from_nanos(600)));
+        let s = store.create();
+        clock.advance(Duration::from_nanos(500));
+        assert!(store.touch(s.id()));
+        // The limit may lose its lowest bit, and never gains one.
+        clock.advance(ttl - Duration::from_nanos(502));
+        assert!(store.touch(s.id()), "{ttl:?}");
+        clock.advance(NANO * 2);
+        assert_dead(&store, s.id());
+    }
+}

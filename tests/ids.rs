@@ -288,4 +288,6 @@ fn debug_of_an_id_shows_a_fingerprint_and_nothing_else() {
     assert_eq!(format!("{:?}", id.to_token()), "SessionToken(..)");
     let other = SessionId::parse("AAAAAAAAAAAAAAAAAAAAAA").unwrap();
     assert_ne!(id.fingerprint(), other.fingerprint());
+    // What `head -c 16 /dev/zero | sha256sum` begins with.
+    assert_eq!(other.fingerprint(), 0x3747_08ff);
 }

@@ -57,7 +57,11 @@ fn tick(shown: &Weak<AtomicU64>) {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use super::super::{Clock, Source};
     use super::*;
+    use crate::id::SessionId;
+    use crate::session::Session;
+    use crate::store::SessionStore;
 
     fn threads_alive() -> usize {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
@@ -82,6 +86,40 @@ mod tests {
         drop(clock);
         while threads_alive() > 0 {
             thread::yield_now();
+        }
+    }
+
+    /// A store whose clock has no thread, with a session that has expired since the clock was moved on.
+    fn store_that_is_late() -> (SessionStore<u64>, SessionId) {
+        let clock = Clock(Source::Ticking(Ticking(Arc::new(AtomicU64::new(0)))));
+        let builder = SessionStore::<u64>::builder().ttl(Duration::from_nanos(1)).shards(2);
+        let store = builder.clock(clock.clone()).build().unwrap();
+        let id = *store.create_with(1).id();
+        while system::now() == clock.glance() {
+            thread::yield_now();
+        }
+        (store, id)
+    }
+
+    #[test]
+    fn only_load_and_peek_trust_the_word() {
+        type Operation = fn(&SessionStore<u64>, &SessionId, &mut Session<u64>) -> bool;
+        let operations: [(&str, Operation); 8] = [
+            ("contains", |store, id, _| store.contains(id)),
+            ("touch", |store, id, _| store.touch(id)),
+            ("expires_in", |store, id, _| store.expires_in(id).is_some()),
+            ("update", |store, id, _| store.update(id, |_| ()).is_some()),
+            ("save", |store, _, session| store.save(session)),
+            ("set_expiry", |store, id, _| store.set_expiry(id, Duration::MAX)),
+            ("rotate", |store, _, session| store.rotate(session)),
+            ("destroy", |store, id, _| store.destroy(id)),
+        ];
+        for (name, operation) in operations {
+            let (store, id) = store_that_is_late();
+            let mut session = store.load(&id).expect("a load looks at the word");
+            assert!(store.peek(&id).is_some());
+            assert!(!operation(&store, &id, &mut session), "{name} went by the word");
+            assert!(store.load(&id).is_none(), "{name} has not moved the word on");
         }
     }
 

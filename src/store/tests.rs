@@ -356,6 +356,53 @@ fn record_is_stored_at_most_once() {
     assert_eq!((*store.load(one.id()).unwrap(), *store.load(two.id()).unwrap()), (3, 2));
 }
 
+#[test]
+fn record_that_is_refused_elsewhere_keeps_the_terms_of_its_session() {
+    let store = SessionStore::<u64>::builder().shards(2).idle_timeout(MINUTE);
+    let store = store.clock(ManualClock::new()).build().unwrap();
+    let (fixed, sliding) = (store.create_with(1), store.create_with(2));
+    assert!(store.set_expiry(fixed.id(), MINUTE / 2));
+    let commit = |session: &Session<u64>, record| {
+        let (now, place) = (store.inner.clock.now(), store.inner.gate.place(*session.id()));
+        store.inner.commit(now, &place, record, |_| true)
+    };
+    let record = Record::fresh(3);
+    assert!(matches!(commit(&fixed, record.clone()), Committed::Replaced(_)));
+    assert!(matches!(commit(&sliding, record), Committed::Used(_)));
+    assert!(store.touch(fixed.id()));
+    assert_eq!(store.expires_in(fixed.id()), Some(MINUTE / 2));
+}
+
+/// Where no lifetime is set no look ahead finds it.
+#[test]
+fn new_session_takes_the_place_of_the_dead_one_of_its_id() {
+    let (store, id, _) = just_expired();
+    store.try_create_with_id(&id, 2).unwrap();
+    assert_eq!((store.len(), store.stats().expired), (1, 1));
+    assert!(store.destroy(&id));
+    assert!(!store.contains(&id) && store.is_empty());
+}
+
+/// On a shard that readers never leave, the removal may take its time; the end does not wait for it.
+#[test]
+fn destroy_takes_effect_while_the_shard_is_being_read() {
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    let id = *store.create_with(1).id();
+    let place = store.inner.gate.place(id);
+    let reader = store.inner.gate.shared(place.shard);
+    let destroyed = std::thread::spawn({
+        let store = store.clone();
+        move || store.destroy(&id)
+    });
+    let is_dead = || store.inner.gate.read(&place, |entry| entry.deadline() == 0).unwrap();
+    let dead = (0..1_000_000).any(|_| {
+        std::thread::yield_now();
+        is_dead()
+    });
+    drop(reader);
+    assert!(destroyed.join().unwrap() && dead);
+}
+
 /// So that their tables double at different numbers of sessions.
 #[test]
 fn of_two_neighbouring_shards_one_gets_more_by_the_square_root_of_two() {

@@ -224,3 +224,30 @@ fn table_that_is_small_or_not_sparse_is_left_as_it_is() {
         assert_eq!(store.inner.gate.exclusive(0).layout(), layout, "{stored} stored");
     }
 }
+
+/// It neither waits for the lock nor stays at the shard.
+#[test]
+fn slice_passes_by_a_shard_that_is_busy() {
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    ids_of(&store, 1, 10).into_iter().for_each(|bits| put_in(&store, bits, 2));
+    let now = store.inner.clock.now();
+    let busy = store.inner.gate.exclusive(0);
+    store.inner.sweep_slice(now);
+    drop(busy);
+    assert!(store.is_empty());
+}
+
+#[test]
+fn buckets_are_counted_when_inserts_make_a_table_smaller() {
+    let (script, clock) = (Script::default(), ManualClock::new());
+    let store = script.builder().ttl(MINUTE).clock(clock).build().unwrap();
+    let ids = ids_of(&store, 0, 1_000 + 200);
+    script.then(&ids);
+    (0..1_000).for_each(|n| drop(store.create_with(n)));
+    let before = store.inner.gate.buckets();
+    ids[..990].iter().for_each(|bits| assert!(store.destroy(&id(*bits))));
+    (0..200).for_each(|n| drop(store.create_with(n)));
+    let in_tables: usize = (0..2).map(|n| store.inner.gate.exclusive(n).buckets()).sum();
+    assert!(in_tables < before);
+    assert_eq!(store.inner.gate.buckets(), in_tables);
+}
