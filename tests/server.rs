@@ -1,7 +1,11 @@
 //! The server example, started as a newcomer starts it and driven over HTTP as browsers drive it.
 
+#[path = "server/devices.rs"]
+mod devices;
 #[path = "server/harness.rs"]
 mod harness;
+#[path = "server/live.rs"]
+mod live;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
@@ -14,12 +18,12 @@ use harness::{Browser, PATIENCE, Reply, Server, server};
 use serde_json::Value;
 
 #[test]
-fn server_prints_three_curl_lines_for_its_address() {
+fn server_prints_five_curl_lines_for_its_address() {
     let mut server = Server::start(&[]);
     let url = format!("http://{}/", server.0.address);
-    let lines: Vec<String> = (&mut server.0.stdout).lines().take(6).map(Result::unwrap).collect();
+    let lines: Vec<String> = (&mut server.0.stdout).lines().take(9).map(Result::unwrap).collect();
     let tries = lines.iter().filter(|line| line.contains(" curl ") && line.contains(&url));
-    assert_eq!(tries.count(), 3, "{lines:?}");
+    assert_eq!(tries.count(), 5, "{lines:?}");
 }
 
 #[test]
@@ -196,14 +200,32 @@ fn parallel_requests_of_one_visitor_lose_no_change() {
 #[test]
 fn requests_during_a_sign_out_never_bring_the_session_back() {
     let server = Server::start(&[]);
-    let mut browser = server.browser();
-    browser.sign_in("ada");
+    let mut browser = server.device("ada", "phone");
     browser.add("umbrella");
+    race(&[(); 3].map(|()| browser.clone()), "/sign-out");
+    assert_eq!(browser.user(), Value::Null);
+}
+
+#[test]
+fn requests_of_all_devices_during_a_sign_out_everywhere_never_bring_a_session_back() {
+    let server = Server::start(&[]);
+    let mut devices = ["phone", "laptop", "tablet"].map(|agent| server.device("ada", agent));
+    devices.iter_mut().for_each(|device| drop(device.add("umbrella")));
+    race(&devices, "/sign-out-everywhere");
+    for device in &mut devices {
+        assert_eq!(device.user(), Value::Null);
+    }
+    assert_eq!(server.count("revoked"), 3);
+    assert_eq!(server.device("ada", "phone").devices().len(), 1);
+}
+
+/// Ends the browsers' sessions by a request of the first, while all of them send requests that change theirs.
+fn race(browsers: &[Browser], end: &str) {
     let signed_out = AtomicBool::new(false);
     let (ready, all_ready) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..3 {
-            let (signed_out, ready, browser) = (&signed_out, ready.clone(), &browser);
+        for browser in browsers {
+            let (signed_out, ready) = (&signed_out, ready.clone());
             scope.spawn(move || {
                 let mut late = 0;
                 for turn in 0.. {
@@ -219,13 +241,12 @@ fn requests_during_a_sign_out_never_bring_the_session_back() {
                 }
             });
         }
-        for _ in 0..3 {
+        for _ in browsers {
             all_ready.recv_timeout(PATIENCE).expect("a client failed");
         }
-        browser.clone().post("/sign-out", "");
+        assert_eq!(browsers[0].clone().post(end, "").status, 200);
         signed_out.store(true, Ordering::SeqCst);
     });
-    assert_eq!(browser.user(), Value::Null);
 }
 
 /// Sends one of three requests with a browser's cookie, and checks the answer if the session had
@@ -283,6 +304,8 @@ fn bad_flag_is_one_sentence_that_names_it() {
         (["--idle", "13h"], "idle_timeout"),
         (["--max-sessions", "0"], "max_sessions"),
         (["--max-sessions", "many"], "--max-sessions"),
+        (["--max-per-user", "0"], "max_per_subject"),
+        (["--proof", "lately"], "--proof"),
         (["--colour", "red"], "--colour"),
     ] {
         let sentence = refusal(&flags);
@@ -295,7 +318,7 @@ fn help_explains_every_flag_and_is_no_failure() {
     let Output { status, stdout, .. } = server().arg("--help").output().unwrap();
     let help = String::from_utf8(stdout).unwrap();
     assert!(status.success());
-    for flag in ["--port", "--idle", "--ttl", "--max-sessions"] {
+    for flag in ["--port", "--idle", "--ttl", "--proof", "--max-sessions", "--max-per-user"] {
         assert!(help.contains(flag), "{help}");
     }
 }
@@ -305,6 +328,7 @@ fn help_explains_every_flag_and_is_no_failure() {
 fn ctrl_c_ends_the_server_even_if_a_connection_is_open() {
     let mut server = Server::start(&[]);
     let _silent = TcpStream::connect(server.0.address).unwrap();
+    let _live = server.device("ada", "phone").live().unwrap();
     // Once it answers it also listens for the signal.
     (0..3).for_each(|_| drop(server.browser().get("/me")));
     let interrupt = format!("kill -INT {}", server.0.child.id());

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use example::{Serving, example};
 use serde_json::Value;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 /// So that a server that does not answer is a failure and not a test that never ends.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,7 +31,14 @@ impl Server {
     }
 
     pub(crate) fn browser(&self) -> Browser {
-        Browser { address: self.0.address, cookie: None }
+        Browser { address: self.0.address, cookie: None, agent: "browser", origin: None }
+    }
+
+    /// Returns a browser in which a user has signed in.
+    pub(crate) fn device(&self, user: &str, agent: &'static str) -> Browser {
+        let mut browser = Browser { agent, ..self.browser() };
+        assert_eq!(browser.sign_in(user).status, 200);
+        browser
     }
 
     pub(crate) fn count(&self, counter: &str) -> u64 {
@@ -55,6 +64,9 @@ impl Reply {
 pub(crate) struct Browser {
     pub(crate) address: SocketAddr,
     pub(crate) cookie: Option<String>,
+    pub(crate) agent: &'static str,
+    /// Where the page is from that makes it send something.
+    pub(crate) origin: Option<String>,
 }
 
 impl Browser {
@@ -82,13 +94,37 @@ impl Browser {
         self.get("/cart").json()["items"].clone()
     }
 
+    pub(crate) fn devices(&mut self) -> Vec<Value> {
+        self.get("/devices").json()["devices"].as_array().unwrap().clone()
+    }
+
+    /// Opens the WebSocket with this browser's cookie, or returns the status of the refusal.
+    pub(crate) fn live(&self) -> Result<Live, u16> {
+        let mut request = format!("ws://{}/live", self.address).into_client_request().unwrap();
+        for (name, value) in [("cookie", &self.cookie), ("origin", &self.origin)] {
+            if let Some(value) = value {
+                request.headers_mut().insert(name, value.parse().unwrap());
+            }
+        }
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(Live(socket)),
+            Err(HandshakeError::Failure(Error::Http(answer))) => Err(answer.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     fn send(&mut self, method: &str, path: &str, body: &str) -> Reply {
         let cookie = self.cookie.as_ref().map(|pair| format!("Cookie: lang=en; {pair}\r\n"));
+        let origin = self.origin.as_ref().map(|origin| format!("Origin: {origin}\r\n"));
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}{}\
+             User-Agent: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
             cookie.unwrap_or_default(),
+            origin.unwrap_or_default(),
+            self.agent,
             body.len()
         );
         let mut stream = TcpStream::connect(self.address).unwrap();
@@ -109,6 +145,28 @@ impl Browser {
         let (fixed, seconds) = attributes.split_once("; Max-Age=").unwrap();
         assert_eq!(fixed, "HttpOnly; SameSite=Lax; Secure; Path=/");
         self.cookie = (seconds != "0").then(|| pair.to_owned());
+    }
+}
+
+/// An open WebSocket.
+pub(crate) struct Live(WebSocket<TcpStream>);
+
+impl Live {
+    /// Waits for the next message, and returns how much it says is in the cart.
+    pub(crate) fn items(&mut self) -> u64 {
+        let message = self.0.read().unwrap();
+        let body: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+        body["items"].as_u64().unwrap_or_else(|| panic!("no number of items in {body}"))
+    }
+
+    /// Waits until the server closes it, whatever it says before, and returns the code and the reason.
+    pub(crate) fn last_words(mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(frame) = self.0.read().unwrap() {
+                let frame = frame.unwrap();
+                return (frame.code.into(), frame.reason.to_string());
+            }
+        }
     }
 }
 
