@@ -19,6 +19,7 @@ use crate::store::SessionStore;
 /// |---|---|
 /// | `cloakroom_sessions_live` | gauge: sessions that can be loaded |
 /// | `cloakroom_sessions_stored` | gauge: sessions in the table, expired ones that are not yet swept among them |
+/// | `cloakroom_sessions_bytes` | gauge: what these weigh, in a store with [`max_bytes`](crate::Builder::max_bytes) |
 /// | `cloakroom_sessions_created_total` | sessions created |
 /// | `cloakroom_sessions_loaded_total` | look-ups that found a session |
 /// | `cloakroom_sessions_missed_total` | look-ups that found none |
@@ -28,9 +29,11 @@ use crate::store::SessionStore;
 /// | `cloakroom_sessions_expired_total` | sessions removed because they had expired |
 /// | `cloakroom_sessions_evicted_total` | live sessions removed to make room |
 /// | `cloakroom_sessions_cleared_total` | sessions removed by `clear` |
+/// | `cloakroom_sessions_revoked_total` | sessions ended by `revoke_all` or `revoke_others` |
+/// | `cloakroom_sessions_displaced_total` | live sessions ended for another of their subject |
 /// | `cloakroom_sessions_swept_total` | dead sessions removed by sweeping |
 /// | `cloakroom_sessions_conflicts_total` | changes that met a change of somebody else |
-/// | `cloakroom_sessions_refused_total` | what was refused, with the label `what`: a `save` of a session that had ended, a `create` in a full store |
+/// | `cloakroom_sessions_refused_total` | what was refused, with the label `what`: a `save` of a session that had ended, a `create` for which there was no room, or whose subject had its sessions |
 /// | `cloakroom_sessions_panics_total` | panics of user code that the store caught |
 ///
 /// What exactly each of them counts is said at [`StoreStats`].
@@ -87,9 +90,9 @@ impl<T> StoreMetrics<T> {
     /// None: see [`SessionStore::stats`], which it calls once.
     pub fn publish(&self) {
         let stats = self.store.stats();
-        for (name, what, value) in gauges(&stats) {
-            metrics::describe_gauge!(name, Unit::Count, what);
-            // Exact up to 2^53 sessions.
+        for ((name, what, value), unit) in gauges(&stats) {
+            metrics::describe_gauge!(name, unit, what);
+            // Exact up to 2^53.
             metrics::gauge!(name, self.labels.iter()).set(value as f64);
         }
         for (name, what, value) in counters(&stats) {
@@ -101,7 +104,8 @@ impl<T> StoreMetrics<T> {
 
     fn publish_refused(&self, stats: &StoreStats) {
         let name = "cloakroom_sessions_refused_total";
-        let what = "Saves of sessions that had ended, and creates in a full store.";
+        let what = "Saves of sessions that had ended, and creates for which there was no room, \
+                    or whose subject had as many sessions as it may.";
         metrics::describe_counter!(name, Unit::Count, what);
         for (what, value) in [("save", stats.saves_refused), ("create", stats.creates_refused)] {
             let label = Label::from_static_parts("what", what);
@@ -113,19 +117,18 @@ impl<T> StoreMetrics<T> {
 
 type Figure = (&'static str, &'static str, u64);
 
-fn gauges(stats: &StoreStats) -> [Figure; 2] {
+#[rustfmt::skip] // A table.
+fn gauges(stats: &StoreStats) -> [(Figure, Unit); 3] {
+    let stored = "Sessions in the table, expired ones that are not yet swept among them.";
     [
-        ("cloakroom_sessions_live", "Sessions that can be loaded.", stats.live),
-        (
-            "cloakroom_sessions_stored",
-            "Sessions in the table, expired ones that are not yet swept among them.",
-            stats.stored,
-        ),
+        (("cloakroom_sessions_live", "Sessions that can be loaded.", stats.live), Unit::Count),
+        (("cloakroom_sessions_stored", stored, stats.stored), Unit::Count),
+        (("cloakroom_sessions_bytes", "What the sessions in the table weigh.", stats.bytes), Unit::Bytes),
     ]
 }
 
 #[rustfmt::skip] // A table.
-fn counters(stats: &StoreStats) -> [Figure; 12] {
+fn counters(stats: &StoreStats) -> [Figure; 14] {
     [
         ("cloakroom_sessions_created_total", "Sessions created.", stats.created),
         ("cloakroom_sessions_loaded_total", "Look-ups that found a session.", stats.loaded),
@@ -136,6 +139,8 @@ fn counters(stats: &StoreStats) -> [Figure; 12] {
         ("cloakroom_sessions_expired_total", "Sessions removed because they had expired.", stats.expired),
         ("cloakroom_sessions_evicted_total", "Live sessions removed to make room.", stats.evicted),
         ("cloakroom_sessions_cleared_total", "Sessions removed by clearing the store.", stats.cleared),
+        ("cloakroom_sessions_revoked_total", "Sessions ended by revoking those of a subject.", stats.revoked),
+        ("cloakroom_sessions_displaced_total", "Live sessions ended for another of their subject.", stats.displaced),
         ("cloakroom_sessions_swept_total", "Dead sessions removed by sweeping.", stats.swept),
         ("cloakroom_sessions_conflicts_total", "Changes that met a change of somebody else.", stats.conflicts),
         ("cloakroom_sessions_panics_total", "Panics of user code that the store caught.", stats.panics),

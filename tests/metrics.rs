@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{ManualClock, OnFull, SessionStore, StoreMetrics};
+use cloakroom::{ManualClock, OnFull, OnLimit, SessionStore, StoreMetrics, Subject};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 /// Publishes some metrics to a new recorder, and returns the page that Prometheus would get.
@@ -22,6 +22,9 @@ fn figure(page: &str, name: &str) -> u64 {
 /// A store in which everything that is counted has happened, each another number of times.
 fn eventful(clock: &ManualClock) -> SessionStore<Vec<u8>> {
     let builder = SessionStore::<Vec<u8>>::builder().ttl(Duration::from_secs(60)).max_sessions(3);
+    // Whoever has a second byte is a user, who may have two sessions.
+    let builder = builder.index_by(|data| data.get(1).map(|user| Subject::from(*user)));
+    let builder = builder.max_per_subject(2, OnLimit::RevokeOldest).max_bytes(100, Vec::len);
     let store = builder.clock(clock.clone()).shards(2).build().unwrap();
     let ids: Vec<_> = (0..3).map(|_| *store.create().id()).collect();
     (0..5).for_each(|_| assert!(store.load(&ids[0]).is_some()));
@@ -33,8 +36,11 @@ fn eventful(clock: &ManualClock) -> SessionStore<Vec<u8>> {
     store.rotate(&mut mine);
     store.destroy(&ids[1]);
     (0..4).for_each(|_| drop(store.create()));
-    clock.advance(Duration::from_secs(60));
+    (0..5).for_each(|_| drop(store.create_with(vec![0, 7])));
+    assert_eq!(store.revoke_all(7), 2);
     store.create();
+    clock.advance(Duration::from_secs(60));
+    store.create_with(vec![1]);
     store.purge_expired();
     store
 }
@@ -48,6 +54,7 @@ fn every_counter_is_published_as_the_store_counts_it() {
     for (name, value) in [
         ("live", stats.live),
         ("stored", stats.stored),
+        ("bytes", stats.bytes),
         ("created_total", stats.created),
         ("loaded_total", stats.loaded),
         ("missed_total", stats.missed),
@@ -57,6 +64,8 @@ fn every_counter_is_published_as_the_store_counts_it() {
         ("expired_total", stats.expired),
         ("evicted_total", stats.evicted),
         ("cleared_total", stats.cleared),
+        ("revoked_total", stats.revoked),
+        ("displaced_total", stats.displaced),
         ("swept_total", stats.swept),
         ("conflicts_total", stats.conflicts),
         ("refused_total{what=\"save\"}", stats.saves_refused),
@@ -69,6 +78,7 @@ fn every_counter_is_published_as_the_store_counts_it() {
     assert!(seen.iter().all(|count| *count > 0), "{stats:?}");
     let seen = [stats.destroyed, stats.expired, stats.evicted, stats.swept, stats.conflicts];
     assert!(seen.iter().all(|count| *count > 0), "{stats:?}");
+    assert_eq!([stats.revoked, stats.displaced, stats.bytes], [2, 3, 1]);
 }
 
 #[test]
@@ -122,8 +132,8 @@ fn every_metric_is_described_and_its_type_told() {
         assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
         kinds.push(kind);
     }
-    assert_eq!(kinds.iter().filter(|kind| **kind == "gauge").count(), 2);
-    assert_eq!(kinds.len(), 15);
+    assert_eq!(kinds.iter().filter(|kind| **kind == "gauge").count(), 3);
+    assert_eq!(kinds.len(), 18);
 }
 
 #[test]
