@@ -364,7 +364,7 @@ fn record_that_is_refused_elsewhere_keeps_the_terms_of_its_session() {
     assert!(store.set_expiry(fixed.id(), MINUTE / 2));
     let commit = |session: &Session<u64>, record| {
         let (now, place) = (store.inner.clock.now(), store.inner.gate.place(*session.id()));
-        store.inner.commit(now, &place, record, |_| true)
+        store.inner.commit(now, &place, record, None, |_| true, Dating::Activity)
     };
     let record = Record::fresh(3);
     assert!(matches!(commit(&fixed, record.clone()), Committed::Replaced(_)));

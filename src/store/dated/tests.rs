@@ -182,7 +182,9 @@ fn each_way_to_an_end_of_its_own_sets_the_pace_of_the_sweep() {
     let ways: [(&str, Set); 3] = [
         ("create", |store| drop(store.create_dated(1, after(HOUR)).unwrap())),
         ("create as", |store| drop(store.create_dated_as("mine", 1, after(HOUR)).unwrap())),
-        ("replace", |store| assert!(store.replace(store.create().id(), 1, after(HOUR)))),
+        ("replace", |store| {
+            assert_eq!(store.replace(store.create().id(), 1, after(HOUR)), Ok(true))
+        }),
     ];
     for (name, set) in ways {
         let (store, clock) = store(|builder| builder);
