@@ -1,12 +1,19 @@
 //! Whose a framework's session is: the index follows what the framework saves, and so do the limits.
 
+#[path = "axum/harness.rs"]
+#[allow(dead_code, reason = "each of the tests needs a part of it")]
+mod harness;
+
 use std::collections::HashMap;
 
 use actix_session::storage::SessionStore as _;
 use async_session::{Session, SessionStore as _};
+use axum::http::StatusCode;
+use cloakroom::adapters::axum::{OnConflict, Refused, Session as Extractor, SessionLayer};
 use cloakroom::adapters::{actix_session as actix, async_session as asynchronous, tower_sessions};
 use cloakroom::conformance::block_on;
 use cloakroom::{OnLimit, SessionStore, Subject};
+use harness::{Visitor, cookie, layered, send};
 use tower_sessions_core::SessionStore as _;
 use tower_sessions_core::session::{Id, Record};
 
@@ -73,4 +80,63 @@ fn subject_follows_what_async_session_stores() {
     assert_eq!(store.sessions().count_of("\"ada\""), 1);
     assert_eq!(store.sessions().revoke_all("\"ada\""), 1);
     assert!(block_on(store.load_session(cookie)).unwrap().is_none());
+}
+
+/// A store of which a user may have one session, of at most ten items.
+fn limited() -> SessionStore<Visitor> {
+    let builder = SessionStore::<Visitor>::builder().index_by(|visitor| named(visitor.user));
+    let builder = builder.max_per_subject(1, OnLimit::Reject);
+    builder.max_bytes(10, |visitor| visitor.cart.len()).build().unwrap()
+}
+
+async fn sign_in(mut session: Extractor<Visitor>) -> &'static str {
+    session.user = Some("ada");
+    "welcome"
+}
+
+async fn sign_in_at_once(mut session: Extractor<Visitor>) -> Result<&'static str, Refused> {
+    session.update(|visitor| visitor.user = Some("ada"))?;
+    Ok("welcome")
+}
+
+async fn fill_the_cart(mut session: Extractor<Visitor>) -> &'static str {
+    session.cart = vec![7; 11];
+    "filled"
+}
+
+fn every_way<T>() -> [OnConflict<T>; 3] {
+    [OnConflict::LastWins, OnConflict::Refuse, OnConflict::Merge(|_, _, _| {})]
+}
+
+#[test]
+fn axum_answers_409_to_a_sign_in_that_the_limit_refuses() {
+    for on_conflict in every_way() {
+        let store = limited();
+        let layer = SessionLayer::new(store.clone()).on_conflict(on_conflict);
+        let (late, at_once) = (layered(layer.clone(), sign_in), layered(layer, sign_in_at_once));
+        let [first, second] = [(); 2].map(|()| *store.create().id());
+        assert_eq!(send(&late, &cookie(&first)).status, StatusCode::OK);
+        for app in [&late, &at_once] {
+            let reply = send(app, &cookie(&second));
+            assert_eq!(reply.status, StatusCode::CONFLICT, "{on_conflict:?}");
+            assert_ne!(reply.body, "welcome");
+            assert_eq!(send(app, "").status, StatusCode::CONFLICT, "{on_conflict:?}, a new one");
+        }
+        assert_eq!((store.count_of("ada"), store.peek(&second).unwrap().user), (1, None));
+        assert_eq!(store.revoke_all("ada"), 1);
+        assert_eq!(send(&at_once, &cookie(&second)).status, StatusCode::OK);
+    }
+}
+
+#[test]
+fn axum_answers_413_to_more_data_than_the_store_may_hold() {
+    for on_conflict in every_way() {
+        let store = limited();
+        let app = layered(SessionLayer::new(store.clone()).on_conflict(on_conflict), fill_the_cart);
+        let id = *store.create().id();
+        for sent in [cookie(&id), String::new()] {
+            assert_eq!(send(&app, &sent).status, StatusCode::PAYLOAD_TOO_LARGE, "{on_conflict:?}");
+        }
+        assert_eq!((store.len(), store.peek(&id).unwrap().cart.len()), (1, 0));
+    }
 }

@@ -77,6 +77,12 @@ impl<T: Clone> SessionStore<T> {
     /// Counts as activity. Never changes the session's absolute limit.
     #[inline]
     pub fn save(&self, session: &Session<T>) -> bool {
+        self.save_or_say(session).is_ok()
+    }
+
+    /// Saves like [`save`](Self::save), or says why not; never [`SaveError::Conflict`].
+    #[inline]
+    pub(crate) fn save_or_say(&self, session: &Session<T>) -> Result<(), SaveError> {
         match &self.inner.register {
             None => self.inner.save_unlisted(session),
             Some(register) => self.inner.save_listed(session, register),
@@ -189,7 +195,7 @@ impl<T> Inner<T> {
     /// Apart from the next two, so that the save of a store without a register is compiled as if there were
     /// none, and a save that weighs nothing as if there were no scales.
     #[inline(never)]
-    fn save_unlisted(&self, session: &Session<T>) -> bool
+    fn save_unlisted(&self, session: &Session<T>) -> Result<(), SaveError>
     where
         T: Clone,
     {
@@ -197,7 +203,7 @@ impl<T> Inner<T> {
     }
 
     #[inline(never)]
-    fn save_listed(&self, session: &Session<T>, register: &Register<T>) -> bool
+    fn save_listed(&self, session: &Session<T>, register: &Register<T>) -> Result<(), SaveError>
     where
         T: Clone,
     {
@@ -210,28 +216,25 @@ impl<T> Inner<T> {
     }
 
     #[inline(never)]
-    fn save_weighed(&self, session: &Session<T>) -> bool
+    fn save_weighed(&self, session: &Session<T>) -> Result<(), SaveError>
     where
         T: Clone,
     {
-        let Ok(change) = self.change(session) else { return false };
+        let change = self.change(session)?;
         self.saved(session, self.commit_handle(session, change.as_ref(), |_| true))
     }
 
-    /// Takes note of what a save stored, and says whether it did.
+    /// Takes note of what a save stored.
     #[inline(always)]
     fn saved(
         &self,
         session: &Session<T>,
         saved: Result<Option<Arc<Record<T>>>, SaveError>,
-    ) -> bool {
-        let Ok(copy) = saved else {
-            return false;
-        };
-        if let Some(before) = copy.and_then(|copy| session.note_copy(copy)) {
+    ) -> Result<(), SaveError> {
+        if let Some(before) = saved?.and_then(|copy| session.note_copy(copy)) {
             self.ends.discard(&self.stats, before);
         }
-        true
+        Ok(())
     }
 
     /// Asks what a save of this handle may change in the register, if there is one. Runs user code.

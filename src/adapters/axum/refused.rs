@@ -11,8 +11,9 @@ use crate::error::{CreateError, EntropyError, RotateError, SaveError};
 
 /// Why a session was not created, saved or given another id.
 ///
-/// As a response it is 409 for a conflict, an ended session or a subject's limit, 413 for too much data, 503 where the store had no room or no
-/// randomness, and 500 after the response, each with the sentence of its `Display`.
+/// As a response it is 409 for a conflict, an ended session or a subject's limit, 413 for too much data, 503
+/// where the store had no room or no randomness, and 500 after the response, each with the sentence of its
+/// `Display`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {

@@ -110,8 +110,9 @@ impl<T: Clone + Default> Session<T> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Gone`] if the session has ended; [`Refused::AtCapacity`], [`Refused::Entropy`] or
-    /// [`Refused::ResponseSent`] if there was none and none could be created; what
+    /// [`Refused::Gone`] if the session has ended; [`Refused::SubjectLimit`], [`Refused::TooLarge`] or
+    /// [`Refused::AtCapacity`] if the changed data is refused; [`Refused::AtCapacity`], [`Refused::Entropy`] or
+    /// [`Refused::ResponseSent`] if there was no session and none could be created; what
     /// [`try_save`](Self::try_save) says if the changes before could not be saved.
     ///
     /// # Examples
@@ -137,8 +138,8 @@ impl<T: Clone + Default> Session<T> {
     ///
     /// [`Refused::Conflict`] if somebody did, whatever the layer's [`OnConflict`]: the handle then shows
     /// what is stored, without its changes, and the handler may make them again. [`Refused::Gone`] if the
-    /// session has ended, or why none could be created, as for [`update`](Self::update): the handle then
-    /// still shows its changes, and the layer does not save them.
+    /// session has ended, or why the data is refused or no session could be created, as for
+    /// [`update`](Self::update): the handle then still shows its changes, and the layer does not save them.
     ///
     /// # Examples
     ///

@@ -224,7 +224,7 @@ impl<T: Clone + Default> Slot<T> {
             return self.save(view, self.settings.on_conflict).map(|()| result);
         }
         let id = self.id().ok_or(Refused::Gone)?;
-        let result = self.settings.store.update(&id, change).ok_or(Refused::Gone)?;
+        let result = self.settings.store.try_update(&id, change)?;
         self.refresh(view);
         Ok(result)
     }
@@ -275,7 +275,7 @@ impl<T: Clone + Default> Slot<T> {
     ) -> Result<(), Refused> {
         let store = &self.settings.store;
         let merge = match how {
-            OnConflict::LastWins => return store.save(session).then_some(()).ok_or(Refused::Gone),
+            OnConflict::LastWins => return Ok(store.save_or_say(session)?),
             OnConflict::Refuse => return Ok(store.try_save(session)?),
             OnConflict::Merge(merge) => merge,
         };
@@ -283,10 +283,9 @@ impl<T: Clone + Default> Slot<T> {
             Err(SaveError::Conflict) => {}
             saved => return Ok(saved?),
         }
-        let merged = store.update(session.id(), |stored| {
+        store.try_update(session.id(), |stored| {
             merge(loaded.unwrap_or(session), session, stored);
-        });
-        merged.ok_or(Refused::Gone)?;
+        })?;
         *session = store.peek(session.id()).ok_or(Refused::Gone)?;
         Ok(())
     }
