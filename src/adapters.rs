@@ -15,6 +15,10 @@
 //! frameworks keeps. The store's [`idle_timeout`](crate::Builder::idle_timeout) does not apply: how long
 //! an unused session lives is said by the framework, with each save.
 //!
+//! Whose the sessions are works through them as well: [`index_by`](crate::Builder::index_by) is asked about
+//! what the framework saves, and where a limit or [`max_bytes`](crate::Builder::max_bytes) refuses that, the
+//! framework gets an error, for nothing else would tell the visitor.
+//!
 //! What no adapter can give, because the interfaces have no room for it: conflict-checked saves, atomic
 //! updates and a rotation that neither loses nor doubles a session. For those use the
 //! [`SessionStore`](crate::SessionStore) itself.

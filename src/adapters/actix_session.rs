@@ -1,20 +1,21 @@
 //! A store for [actix-session](https://docs.rs/actix-session) 0.11, which has none of its own in memory.
 //!
 //! ```
-//! use cloakroom::SessionStore;
-//! use cloakroom::adapters::actix_session::Store;
+//! use cloakroom::adapters::actix_session::{State, Store};
+//! use cloakroom::{SessionStore, Subject};
 //! use std::time::Duration;
 //!
 //! let sessions = SessionStore::builder()
 //!     .ttl(Duration::from_secs(12 * 60 * 60))   // the absolute lifetime
 //!     .max_sessions(1_000_000)
+//!     .index_by(|state: &State| state.get("user").map(Subject::from))
 //!     .build()?;
 //! let store = Store::from(sessions);
 //! // One store, cloned into each worker:
 //! // HttpServer::new(move || App::new().wrap(SessionMiddleware::new(store.clone(), key.clone())))
 //!
 //! // Elsewhere in the process: log a user out everywhere. Values are JSON.
-//! store.sessions().retain(|_, state| state.get("user").is_none_or(|user| user != "\"ada\""));
+//! store.sessions().revoke_all("\"ada\"");
 //! # Ok::<(), cloakroom::BuildError>(())
 //! ```
 //!
@@ -27,6 +28,9 @@
 //!   logout signs the visitor in again after it.
 //! * `update_ttl` lets a session live longer, never shorter, and never brings one back.
 //! * `delete` is final, at once, for every request.
+//! * [`index_by`](crate::Builder::index_by), the limit of a subject's sessions and
+//!   [`max_bytes`](crate::Builder::max_bytes) work through it: the index follows what is saved, and a `save`
+//!   or `update` that is refused is an error with the reason, `Other`, which becomes a 500.
 //! * No session outlives the [`ttl`](crate::Builder::ttl) of the store inside, however often it is used.
 //!
 //! # What it costs

@@ -1,19 +1,20 @@
 //! A store for [async-session](https://docs.rs/async-session) 3.0, for tide and the middlewares of others.
 //!
 //! ```
-//! use cloakroom::SessionStore;
-//! use cloakroom::adapters::async_session::Store;
+//! use cloakroom::adapters::async_session::{State, Store};
+//! use cloakroom::{SessionStore, Subject};
 //! use std::time::Duration;
 //!
 //! let sessions = SessionStore::builder()
 //!     .ttl(Duration::from_secs(12 * 60 * 60))   // the absolute lifetime
 //!     .max_sessions(1_000_000)
+//!     .index_by(|state: &State| state.data.get("user").map(Subject::from))
 //!     .build()?;
 //! let store = Store::from(sessions);
 //! // app.with(tide::sessions::SessionMiddleware::new(store.clone(), secret));
 //!
 //! // Elsewhere in the process: log a user out everywhere. Values are JSON.
-//! store.sessions().retain(|_, state| state.data.get("user").is_none_or(|user| user != "\"ada\""));
+//! store.sessions().revoke_all("\"ada\"");
 //! # Ok::<(), cloakroom::BuildError>(())
 //! ```
 //!
@@ -29,6 +30,9 @@
 //!   others loaded: there, changes show to other requests before they are stored, and what is written
 //!   after `regenerate` shows under the old id.
 //! * A malformed cookie is `Ok(None)`, like an unknown one, and no error.
+//! * [`index_by`](crate::Builder::index_by), the limit of a subject's sessions and
+//!   [`max_bytes`](crate::Builder::max_bytes) work through it: the index follows what is stored, and a
+//!   `store_session` that is refused is an `Err` with the reason.
 //! * A session without an expiry lives until the [`ttl`](crate::Builder::ttl) of the store inside, or
 //!   for ever if it has none. Expired sessions are swept as the store is used.
 //!

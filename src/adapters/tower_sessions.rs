@@ -1,19 +1,21 @@
 //! A store for [tower-sessions](https://docs.rs/tower-sessions) 0.15, for axum and other tower services.
 //!
 //! ```
-//! use cloakroom::SessionStore;
 //! use cloakroom::adapters::tower_sessions::Store;
+//! use cloakroom::{SessionStore, Subject};
 //! use std::time::Duration;
+//! use tower_sessions::session::Record;
 //!
 //! let sessions = SessionStore::builder()
 //!     .ttl(Duration::from_secs(12 * 60 * 60))   // the absolute lifetime
 //!     .max_sessions(1_000_000)
+//!     .index_by(|record: &Record| record.data.get("user")?.as_str().map(Subject::from))
 //!     .build()?;
 //! let store = Store::from(sessions);
 //! // let layer = tower_sessions::SessionManagerLayer::new(store.clone());
 //!
 //! // Elsewhere in the process: log a user out everywhere.
-//! store.sessions().retain(|_, record| record.data.get("user") != Some(&"ada".into()));
+//! store.sessions().revoke_all("ada");
 //! # Ok::<(), cloakroom::BuildError>(())
 //! ```
 //!
@@ -27,6 +29,9 @@
 //!   `clear` with an unknown id in the cookie does not make that id a session.
 //! * `expiry_date` is honoured to the moment, dates in the past included, within the
 //!   [`ttl`](crate::Builder::ttl) of the store inside.
+//! * [`index_by`](crate::Builder::index_by), the limit of a subject's sessions and
+//!   [`max_bytes`](crate::Builder::max_bytes) work through it: the index follows what is saved, and a
+//!   `create` or `save` that is refused is an `Error::Backend` with the reason, which becomes a 500.
 //! * Expired sessions are swept as the store is used; [`ExpiredDeletion`] is there for those who want
 //!   the memory back at a certain time.
 //!
