@@ -1,8 +1,8 @@
 //! Owns [`Terms`], how long a session may live, and the [`Word`] in which its record keeps them.
 //!
 //! In a store that keeps an index, the word also holds the number of the session's node there. The limit
-//! then has 31 bits: it is kept in parts of what lay between it and the deadline when the word was made, a
-//! part in 2^24 at the most, and counted from the deadline, which activity can only move towards it.
+//! then has 31 bits: it is kept in parts of what lay between it and the deadline when the word was made, to
+//! less than a part in 2^23, and counted from the deadline, which activity can only move towards it.
 
 use crate::clock::{NEVER, Tick};
 use crate::index::Slot;
