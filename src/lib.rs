@@ -132,3 +132,8 @@ pub use crate::watched::Watch;
 
 #[cfg(cloakroom_loom)]
 pub use crate::shards::watch;
+
+/// So that what the README shows compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
