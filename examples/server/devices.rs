@@ -20,6 +20,10 @@ fn handle(id: &SessionId) -> String {
 /// Lists the devices, the latest to sign in first. Times are in seconds from now.
 pub(crate) async fn list(shop: State<Shop>, headers: HeaderMap) -> Reply {
     let (this, user) = shop.user(&headers)?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "for people to read; the store has a clock of its own"
+    )]
     let now = SystemTime::now();
     let show = |device: SessionInfo| {
         // Looking at a session with `peek` does not count as its use. One that has just ended is not shown.
