@@ -28,6 +28,10 @@ const _: () = assert!(size_of::<Bucket<[u64; 100]>>() == 32);
 /// it would be at its sparsest if it had only grown, so that it does not grow and shrink by turns.
 const SPARSE: usize = 8;
 
+/// A table that is rebuilt as large as it is has at least this part of its room free afterwards: so that many
+/// inserts, at the least, pay for it together.
+const ROOM: usize = 8;
+
 /// The smallest table worth making smaller, in buckets: 2 KiB.
 const SMALL: usize = 64;
 
@@ -264,16 +268,42 @@ impl<T> Exclusive<'_, T> {
 
     /// Puts in an entry under an id that is not in the table.
     ///
-    /// Usually constant; proportional to the shard when its table has to grow.
+    /// Usually constant; proportional to the shard when its table has to grow or to be rebuilt.
     pub(crate) fn insert(&mut self, place: &Place, entry: Entry<T>) {
         let hasher = self.hasher;
         if self.table.len() == self.table.capacity() {
-            let before = self.table.buckets();
-            self.table.reserve(1, |bucket| hasher.hash_one(bucket.0));
-            self.mark_resized(before);
+            self.make_room();
         }
         let bucket = (place.id, SharedValue::new(entry));
         self.table.insert(place.hash, bucket, |bucket| hasher.hash_one(bucket.0));
+    }
+
+    /// Makes room in a table whose unused buckets are used up: by entries, or by what entries that were removed
+    /// have left behind.
+    ///
+    /// In the latter case hashbrown doubles a table that is more than half full, so that sessions that come and
+    /// go at a bound would come to take twice the memory. Here it is rebuilt as large as it is, unless it would
+    /// soon be used up again.
+    #[cold]
+    fn make_room(&mut self) {
+        let (hasher, len, before) = (self.hasher, self.table.len(), self.table.buckets());
+        let full = before / 8 * 7;
+        if before >= SMALL && (full / 2..=full - full / ROOM).contains(&len) {
+            drop(self.rebuild(full));
+        } else {
+            self.table.reserve(1, |bucket| hasher.hash_one(bucket.0));
+        }
+        self.mark_resized(before);
+    }
+
+    /// Moves the entries to a new table with room for so many, and returns the old one.
+    fn rebuild(&mut self, capacity: usize) -> Spent<T> {
+        let hasher = self.hasher;
+        let mut table = Table::with_capacity(capacity);
+        for bucket in self.table.drain() {
+            table.insert(hasher.hash_one(bucket.0), bucket, |bucket| hasher.hash_one(bucket.0));
+        }
+        Spent(std::mem::replace(&mut *self.table, table))
     }
 
     pub(crate) fn remove(&mut self, place: &Place) -> Option<Entry<T>> {
@@ -352,14 +382,9 @@ impl<T> Exclusive<'_, T> {
         if buckets <= SMALL || len > buckets / SPARSE {
             return None;
         }
-        let hasher = self.hasher;
-        let mut small = Table::with_capacity(len * 2);
-        for bucket in self.table.drain() {
-            small.insert(hasher.hash_one(bucket.0), bucket, |bucket| hasher.hash_one(bucket.0));
-        }
-        let spent = std::mem::replace(&mut *self.table, small);
+        let spent = self.rebuild(len * 2);
         self.mark_resized(buckets);
-        Some(Spent(spent))
+        Some(spent)
     }
 
     fn mark_resized(&self, before: usize) {

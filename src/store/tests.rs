@@ -415,3 +415,19 @@ fn of_two_neighbouring_shards_one_gets_more_by_the_square_root_of_two() {
         assert!((ratio - std::f64::consts::SQRT_2).abs() < 0.06, "{shards} shards: {ratio}");
     }
 }
+
+/// What removed sessions leave behind in a table counts as used until it is rebuilt.
+#[test]
+fn tables_stay_as_large_as_they_are_while_sessions_come_and_go() {
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    // Of the one table 79 % of its room, of the other 56 %.
+    let mut ids: Vec<_> = (0..13_600).map(|n| *store.create_with(n).id()).collect();
+    let before = store.inner.gate.buckets();
+    for turn in 0..20 * ids.len() {
+        let at = turn % ids.len();
+        assert!(store.destroy(&ids[at]));
+        ids[at] = *store.create_with(turn as u64).id();
+    }
+    assert_eq!(store.inner.gate.buckets(), before);
+    assert!(ids.iter().all(|id| store.contains(id)));
+}
