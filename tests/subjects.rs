@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
-use cloakroom::{Builder, Cause, Expiry, ManualClock, SaveError, SessionId, SessionStore, Subject};
+use cloakroom::{
+    Builder, Cause, End, Expiry, ManualClock, SaveError, SessionId, SessionStore, Subject,
+};
 
 mod stress;
 
@@ -318,4 +322,42 @@ fn lifetimes_that_are_set_leave_a_session_in_its_subjects_list() {
         assert_eq!(store.sessions_of(1)[0].expires.is_none(), lifetime == Expiry::Never);
     }
     assert_eq!(store.revoke_all(1), 1);
+}
+
+/// Each end is told outside every lock, so whatever the listener waits for can go on: here, other people's
+/// requests and sign-ins of the very subject whose sessions are being revoked.
+#[test]
+fn million_sessions_of_a_subject_are_revoked_while_others_are_served() {
+    const SESSIONS: usize = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
+    /// Ends after which the revocation waits until another thread was served.
+    const EVERY: usize = SESSIONS / 50;
+    let (asked, asks) = mpsc::channel();
+    let (served, serves) = mpsc::channel();
+    let (serves, told) = (Mutex::new(serves), AtomicUsize::new(0));
+    let listener = move |end: End<'_, u64>| {
+        if end.cause == Cause::Revoked && told.fetch_add(1, Ordering::Relaxed) % EVERY == 0 {
+            asked.send(()).unwrap();
+            serves.lock().unwrap().recv().unwrap();
+        }
+    };
+    let builder = SessionStore::<u64>::builder().index_by(|user| Some(Subject::from(*user)));
+    let store = builder.on_end(listener).build().unwrap();
+    let other = store.create_with(2);
+    (0..SESSIONS).for_each(|_| _ = store.create_with(1));
+    let revoker = thread::spawn({
+        let store = store.clone();
+        move || store.revoke_all(1)
+    });
+    let mut signed_in = 0;
+    for () in asks.iter().take(50) {
+        assert!(store.load(other.id()).is_some() && store.save(&other));
+        assert_eq!(store.sessions_of(2).len(), 1);
+        signed_in += usize::from(store.contains(store.create_with(1).id()));
+        served.send(()).unwrap();
+    }
+    let revoked = revoker.join().unwrap();
+    assert_eq!(signed_in, 50);
+    assert!(revoked >= SESSIONS, "{revoked}");
+    assert_eq!(store.count_of(1), SESSIONS + signed_in - revoked, "who came later may be left");
+    assert_eq!(store.count_of(2), 1);
 }
