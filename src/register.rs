@@ -116,9 +116,7 @@ impl<T> Change<'_, T> {
     /// Tells whether the session stays where it is when this record is replaced.
     #[inline]
     pub(crate) fn keeps(&self, stored: &Arc<Record<T>>) -> bool {
-        let [base, draft] = self.same.map(|same| same.map_or(std::ptr::null(), std::ptr::from_ref));
-        let stored = std::ptr::from_ref(&**stored);
-        base == stored || draft == stored
+        self.same.into_iter().flatten().any(|same| std::ptr::eq(same, &**stored))
     }
 
     /// Asks whose the session will be. Runs user code.
@@ -215,38 +213,31 @@ impl<T> Register<T> {
     }
 
     /// Asks what a commit of `data` changes, which was made of `base`, or is a copy of `draft`. Runs user code.
-    #[inline]
     pub(crate) fn change<'a>(
         &'a self,
         data: &'a T,
         base: &'a Arc<Record<T>>,
         draft: Option<&'a Arc<Record<T>>>,
     ) -> Result<Change<'a, T>, TooLarge> {
-        if self.weighs() {
-            // A commit may always change what a session weighs.
-            self.change_of(data)
-        } else {
-            Ok(self.move_change(data, base, draft))
+        if self.scales.is_some() {
+            // It may always change what a session weighs.
+            return self.change_of(data);
         }
-    }
-
-    /// Tells whether sessions are weighed.
-    #[inline]
-    pub(crate) fn weighs(&self) -> bool {
-        self.scales.is_some()
-    }
-
-    /// Like [`change`](Self::change), where sessions are not weighed.
-    #[inline]
-    pub(crate) fn move_change<'a>(
-        &'a self,
-        data: &'a T,
-        base: &'a Arc<Record<T>>,
-        draft: Option<&'a Arc<Record<T>>>,
-    ) -> Change<'a, T> {
-        let same = draft.is_none() || (self.by.same)(data, &base.value);
+        let same = self.stays(data, base, draft);
         let same = [same.then_some(&**base), draft.map(|draft| &**draft)];
-        Change { register: self, data, subject: OnceCell::new(), same, weight: None }
+        Ok(Change { register: self, data, subject: OnceCell::new(), same, weight: None })
+    }
+
+    /// Asks whether a session stays where it is, and is not weighed, when `data` takes the place of `base` or
+    /// of `draft`. Runs user code.
+    #[inline]
+    pub(crate) fn stays(
+        &self,
+        data: &T,
+        base: &Arc<Record<T>>,
+        draft: Option<&Arc<Record<T>>>,
+    ) -> bool {
+        self.scales.is_none() && (draft.is_none() || (self.by.same)(data, &base.value))
     }
 
     /// Asks what a commit of `data` changes, whatever it replaces. Runs user code.

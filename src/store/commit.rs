@@ -120,7 +120,11 @@ impl<T: Clone> SessionStore<T> {
     pub fn try_save(&self, session: &mut Session<T>) -> Result<(), SaveError> {
         let wanted = |stored: &Arc<Record<T>>| session.is_based_on(stored);
         let change = self.inner.change(session)?;
-        let copy = self.inner.commit_handle(session, change.as_ref(), wanted)?;
+        let committed = self.inner.commit_handle(session, change.as_ref(), wanted);
+        if let Err(SaveError::Conflict) = committed {
+            self.inner.stats.count(Event::Conflicted);
+        }
+        let copy = committed?;
         for held in session.rebase(copy) {
             self.inner.ends.discard(&self.inner.stats, held);
         }
@@ -175,7 +179,10 @@ impl<T: Clone> SessionStore<T> {
             let record = Record::fresh(value);
             match inner.commit_update(place, record, seen) {
                 Ok(()) => return Ok(result),
-                Err(SaveError::Conflict) => backoff.snooze(),
+                Err(SaveError::Conflict) => {
+                    inner.stats.count(Event::Conflicted);
+                    backoff.snooze();
+                }
                 Err(SaveError::Gone) => break,
                 Err(refused) => return Err(refused),
             }
@@ -193,7 +200,7 @@ impl<T> Inner<T> {
     }
 
     /// Apart from the next two, so that the save of a store without a register is compiled as if there were
-    /// none, and a save that weighs nothing as if there were no scales.
+    /// none, and one that changes no subject as if it could not.
     #[inline(never)]
     fn save_unlisted(&self, session: &Session<T>) -> Result<(), SaveError>
     where
@@ -207,16 +214,22 @@ impl<T> Inner<T> {
     where
         T: Clone,
     {
-        if register.weighs() {
-            return self.save_weighed(session);
-        }
         let (base, draft) = session.versions();
-        let change = register.move_change(session, base, draft);
-        self.saved(session, self.commit_handle(session, Some(&change), |_| true))
+        if register.stays(session, base, draft) {
+            // Most often it replaces what this handle was made from, and the register has nothing to do.
+            let own = |stored: &Arc<Record<T>>| {
+                Arc::ptr_eq(stored, base) || draft.is_some_and(|draft| Arc::ptr_eq(stored, draft))
+            };
+            match self.commit_handle(session, None, own) {
+                Err(SaveError::Conflict) => {}
+                saved => return self.saved(session, saved),
+            }
+        }
+        self.save_and_move(session)
     }
 
     #[inline(never)]
-    fn save_weighed(&self, session: &Session<T>) -> Result<(), SaveError>
+    fn save_and_move(&self, session: &Session<T>) -> Result<(), SaveError>
     where
         T: Clone,
     {
@@ -375,10 +388,8 @@ impl<T> Inner<T> {
                 committed => break committed,
             }
         };
-        match committed {
-            Committed::Replaced(_) => self.stats.count(Event::Saved),
-            Committed::Conflict(_) => self.stats.count(Event::Conflicted),
-            _ => {}
+        if let Committed::Replaced(_) = committed {
+            self.stats.count(Event::Saved);
         }
         self.tend(now);
         committed
