@@ -228,6 +228,11 @@ impl Index {
         nodes.map(|(number, node)| (self.slot(at.shard, number), node.id)).collect()
     }
 
+    /// Tells whether a subject's list holds at least so many sessions.
+    pub(crate) fn holds(&self, at: &Located, many: usize) -> bool {
+        self.lists(at.shard).holds(at.key, many)
+    }
+
     /// Begins to walk through a subject's sessions, the newest first; `None` if it has none.
     pub(crate) fn walk(&self, at: &Located) -> Option<Walk<'_>> {
         let mut lists = self.lists(at.shard);

@@ -124,6 +124,16 @@ fn refused_sign_in_holds_no_place_in_a_bounded_store() {
 }
 
 #[test]
+fn rejected_sign_in_evicts_no_guest_from_a_full_store() {
+    let store = builder(1, OnLimit::Reject).max_sessions(2).build().unwrap();
+    store.create_with(1);
+    let guest = store.create();
+    let refused = store.try_create_with(1).unwrap_err();
+    assert_eq!(refused.error, CreateError::SubjectLimit { max_per_subject: 1 });
+    assert!(store.contains(guest.id()) && store.stats().creates_refused == 1);
+}
+
+#[test]
 fn of_simultaneous_sign_ins_exactly_as_many_as_fit_are_let_in() {
     for round in 0..rounds(500) {
         let store = builder(2, OnLimit::Reject).build().unwrap();

@@ -14,6 +14,7 @@ use crate::error::{CreateError, Rejected};
 use crate::id::sealed::Named;
 use crate::id::{AsSessionId, SessionId};
 use crate::index::Located;
+use crate::register::{OnLimit, Register};
 use crate::session::Session;
 use crate::shards::{Exclusive, Place};
 use crate::stats::Event;
@@ -171,23 +172,16 @@ impl<T> Inner<T> {
         };
         let now = self.clock.now();
         let mut ended = Vec::new();
-        let slot = self.capacity.reserve_both(weight);
-        // Nobody is to make room for a session that its id keeps out, least of all the id's owner.
-        if slot.is_none() && self.is_taken(id, now) {
-            return Err(Rejected { value: data, error: CreateError::Taken });
-        }
-        let slot = slot.or_else(|| self.sweep_for_room(weight, now, || self.sweep.is_due(now)));
-        let slot = slot.or_else(|| match &self.register {
-            None => self.capacity.make_room(&self.gate, id, now, &mut ended),
-            Some(register) => self.make_room_among_guests(register, weight, id, now, &mut ended),
-        });
-        let slot = slot.or_else(|| self.sweep_for_room(weight, now, || self.sweep.is_needed()));
+        let slot = self
+            .capacity
+            .reserve_both(weight)
+            .map_or_else(|| self.find_room((id, at.as_ref(), weight), now, &mut ended), Ok);
         let created = match slot {
-            Some(slot) => {
+            Ok(slot) => {
                 let entry = self.begin(data, expiry, now);
                 self.insert(id, entry, (at.as_ref(), weight), slot, now, &mut ended)
             }
-            None => Err(Rejected { value: data, error: self.full() }),
+            Err(error) => Err(Rejected { value: data, error }),
         };
         if let Err(Rejected { error, .. }) = &created {
             self.stats.add(Event::Refused, u64::from(*error != CreateError::Taken));
@@ -198,6 +192,31 @@ impl<T> Inner<T> {
         }
         self.tend(now);
         created
+    }
+
+    /// Returns a slot in a full store, from whoever makes room.
+    #[cold]
+    fn find_room(
+        &self,
+        (id, at, weight): (SessionId, Option<&Located>, u32),
+        now: Tick,
+        ended: &mut Vec<Ended<T>>,
+    ) -> Result<Slot<'_>, CreateError> {
+        // Nobody is to make room for a session that its id keeps out, least of all the id's owner, or that its
+        // subject's limit does.
+        if self.is_taken(id, now) {
+            return Err(CreateError::Taken);
+        }
+        if let (Some(register), Some(at)) = (&self.register, at) {
+            self.admits(register, at)?;
+        }
+        let slot = self.sweep_for_room(weight, now, || self.sweep.is_due(now));
+        let slot = slot.or_else(|| match &self.register {
+            None => self.capacity.make_room(&self.gate, id, now, ended),
+            Some(register) => self.make_room_among_guests(register, weight, id, now, ended),
+        });
+        let slot = slot.or_else(|| self.sweep_for_room(weight, now, || self.sweep.is_needed()));
+        slot.ok_or_else(|| self.full())
     }
 
     /// Returns what the store is full of.
@@ -275,9 +294,16 @@ impl<T> Inner<T> {
             }
             drop(shard);
             if !at.is_some_and(|at| self.make_room_in(register, at)) {
-                return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
+                return Err(over_limit(register));
             }
         }
+    }
+
+    /// Says before anybody makes room in the store if a subject's limit rejects one session more.
+    fn admits(&self, register: &Register<T>, at: &Located) -> Result<(), CreateError> {
+        let rejects = register.limit.is_some_and(|limit| limit.then == OnLimit::Reject);
+        let full = rejects && register.index.holds(at, register.most());
+        if full && !self.make_room_in(register, at) { Err(over_limit(register)) } else { Ok(()) }
     }
 
     /// Makes the session that [`SessionStore::create`] promises where none could be stored.
@@ -312,4 +338,8 @@ impl<T> Inner<T> {
         }
         None
     }
+}
+
+fn over_limit<T>(register: &Register<T>) -> CreateError {
+    CreateError::SubjectLimit { max_per_subject: register.most() }
 }
