@@ -5,7 +5,7 @@
 mod model;
 
 use cloakroom::{SessionId, SessionStore};
-use model::{Bound, Config, Data, Lifetimes, Op, Run, Span, Target, Until};
+use model::{Bound, Config, Data, Lifetimes, Op, Run, Span, Target, Until, Whose};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
@@ -43,13 +43,23 @@ fn configs() -> impl Strategy<Value = Config> {
         Just(Lifetimes::Both),
         Just(Lifetimes::Same),
     ];
-    (any::<bool>(), bound, lifetimes, any::<bool>(), any::<bool>()).prop_map(
-        |(many_shards, bound, lifetimes, small_budget, refuse)| Config {
+    let whose = prop_oneof![
+        2 => Just(Whose::Nobodys),
+        2 => Just(Whose::Listed),
+        1 => Just(Whose::Reject),
+        1 => Just(Whose::RevokeOldest),
+        1 => Just(Whose::RevokeIdlest),
+    ];
+    let weighs = prop_oneof![3 => Just(false), 1 => Just(true)];
+    (any::<bool>(), bound, lifetimes, any::<bool>(), any::<bool>(), whose, weighs).prop_map(
+        |(many_shards, bound, lifetimes, small_budget, refuse, whose, weighs)| Config {
             many_shards,
             bound,
             lifetimes,
             small_budget,
             refuse,
+            whose,
+            weighs,
         },
     )
 }
@@ -109,6 +119,7 @@ fn uses() -> impl Strategy<Value = Op> {
         1 => targets().prop_map(Op::Contains),
         3 => targets().prop_map(Op::Touch),
         3 => targets().prop_map(Op::Update),
+        2 => targets().prop_map(Op::TryUpdate),
         3 => targets().prop_map(Op::Destroy),
         2 => targets().prop_map(Op::ExpiresIn),
         3 => (targets(), untils()).prop_map(|(target, until)| Op::SetExpiry(target, until)),
@@ -118,6 +129,18 @@ fn uses() -> impl Strategy<Value = Op> {
         2 => handles().prop_map(Op::CloneHandle),
         1 => handles().prop_map(Op::DropHandle),
         4 => handles().prop_map(Op::Rotate),
+    ]
+}
+
+fn subjects() -> impl Strategy<Value = Op> {
+    let subject = || 0u8..5;
+    prop_oneof![
+        4 => subject().prop_map(Op::SessionsOf),
+        1 => subject().prop_map(Op::CountOf),
+        1 => subject().prop_map(Op::RevokeAll),
+        2 => (subject(), targets()).prop_map(|(subject, keep)| Op::RevokeOthers(subject, keep)),
+        2 => handles().prop_map(Op::Reauthenticate),
+        2 => (targets(), 0u8..20).prop_map(|(target, age)| Op::Authenticated(target, age)),
     ]
 }
 
@@ -135,6 +158,7 @@ fn operations() -> impl Strategy<Value = Vec<Op>> {
     let one = prop_oneof![
         8 => creations(),
         24 => uses(),
+        6 => subjects(),
         7 => spans().prop_map(Op::Advance),
         2 => walks(),
     ];
@@ -165,6 +189,8 @@ const PLAIN: Config = Config {
     lifetimes: Lifetimes::Both,
     small_budget: false,
     refuse: false,
+    whose: Whose::Listed,
+    weighs: false,
 };
 
 const NEWEST: Target = Target::Back(0);
@@ -192,7 +218,20 @@ fn model_notices_whatever_is_done_behind_its_back() {
     meddle(&create, |_, _| (), Op::Load(NEWEST)).expect("nothing was done");
     let never = cloakroom::Expiry::Never;
     let blank = |data: &mut Data| *data = Data::default();
+    // The third and the fourth are a subject's.
+    let listed = [Op::CreateMany(4), Op::Advance(Span::Seconds(1))];
+    let back_and_forth = |store: &SessionStore<Data>, _: &SessionId| {
+        let older = store.sessions_of(1)[1].id;
+        let data = store.update(&older, std::mem::take).expect("it is live");
+        store.update(&older, move |stored| *stored = data.clone());
+    };
     for (meddling, verdict) in [
+        ("revoke", meddle(&listed, |store, _| store.revoke_all(1), Op::CountOf(1))),
+        ("keep", meddle(&listed, |store, id| store.revoke_others(1, id), Op::SessionsOf(1))),
+        ("leave", meddle(&listed, |store, id| store.update(id, blank), Op::SessionsOf(1))),
+        ("order", meddle(&listed, back_and_forth, Op::SessionsOf(1))),
+        ("use", meddle(&listed, |store, id| store.touch(id), Op::SessionsOf(1))),
+        ("ending", meddle(&listed, |store, id| store.set_expiry(id, never), Op::SessionsOf(1))),
         ("destroy", meddle(&create, |store, id| store.destroy(id), Op::Load(NEWEST))),
         ("create", meddle(&create, |store, _| store.create(), Op::ForEach)),
         ("clear", meddle(&create, |store, _| store.clear(), Op::Peek(NEWEST))),

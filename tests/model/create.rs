@@ -5,8 +5,9 @@ use cloakroom::{Cause, CreateError, Rejected, Session, SessionId};
 
 use super::handle::Handle;
 use super::key::{Key, by};
-use super::op::{TEXTS, Target};
-use super::reference::{Heard, Room, Verdict};
+use super::op::{MAX_BYTES, PER_SUBJECT, TEXTS, Target};
+use super::reference::{Heard, Verdict};
+use super::room::Room;
 use super::run::{Data, Run, same};
 
 /// What a store answered to a creation: the session, stored or not, or the reason.
@@ -107,8 +108,8 @@ impl Run {
     }
 
     fn was_refused(&self) -> bool {
-        self.config.max_sessions().is_some()
-            && self.store.stats().creates_refused > self.reference.counts.creates_refused
+        let counted = &self.reference.counts.creates_refused;
+        self.config.may_refuse() && self.store.stats().creates_refused > *counted
     }
 
     /// Judges a creation. `wanted` is the caller's id, if there was one, and what it stands for as far
@@ -121,11 +122,11 @@ impl Run {
     ) -> Verdict {
         let taken = self.reference.live(wanted.flatten()).is_some();
         match answer {
-            Answer::Refused(CreateError::Taken) if taken => self.settle(Vec::new()),
-            Answer::Refused(CreateError::AtCapacity { max_sessions }) if !taken => {
-                same("the bound in the error", Some(max_sessions), self.config.max_sessions())?;
-                self.refused()
+            Answer::Refused(error @ CreateError::TooLarge { .. }) => {
+                self.refused(value, Some(&error))
             }
+            Answer::Refused(CreateError::Taken) if taken => self.settle(Vec::new()),
+            Answer::Refused(error) if !taken => self.refused(value, Some(&error)),
             Answer::Session(session) if !taken => {
                 let fresh = wanted.is_some() || !self.known.contains(session.id());
                 same("a drawn id is a new one", fresh, true)?;
@@ -140,45 +141,64 @@ impl Run {
     fn returned(&mut self, session: Session<Data>, value: u32) -> Verdict {
         let id = *session.id();
         self.remember(id);
-        let verdict = if self.was_refused() { self.refused() } else { self.admitted(id, value) };
+        let stored = !self.was_refused();
+        let verdict = if stored { self.admitted(id, value) } else { self.refused(value, None) };
         let base = self.reference.sessions.get(&id).map_or(0, |stored| stored.version);
         self.hold(Handle { session, value, base, draft: None, copy: None });
         verdict
     }
 
-    fn refused(&mut self) -> Verdict {
+    /// Judges a refusal, for a reason if one was given. It changes nothing; only where sessions are weighed may
+    /// some have ended before it was clear that it is not enough.
+    fn refused(&mut self, value: u32, error: Option<&CreateError>) -> Verdict {
         self.reference.counts.creates_refused += 1;
-        match self.reference.room() {
-            Room::None | Room::Perhaps => self.settle(Vec::new()),
-            room => Err(format!("a session was refused though there was room: {room:?}")),
+        let want = self.reference.new_session(value);
+        let room = self.reference.room(&want);
+        let full = matches!(room, Room::None | Room::Perhaps);
+        let limited = self.reference.displaced_by(None, value).is_err();
+        let too_large = self.reference.is_too_large(value);
+        let (sessions, weighs) = (self.config.max_sessions(), self.config.weighs);
+        let right = match error {
+            None => full || limited || too_large,
+            Some(CreateError::AtCapacity { max_sessions }) => {
+                full && Some(*max_sessions) == sessions
+            }
+            Some(CreateError::AtByteLimit { max_bytes }) => {
+                full && weighs && *max_bytes == MAX_BYTES
+            }
+            Some(CreateError::TooLarge { max_bytes }) => too_large && *max_bytes == MAX_BYTES,
+            Some(CreateError::SubjectLimit { max_per_subject }) => {
+                limited && *max_per_subject == PER_SUBJECT
+            }
+            Some(_) => false,
+        };
+        if !right {
+            return Err(format!("refused with {error:?}: {room:?}, the limit: {limited}"));
         }
+        let heard = self.take_heard();
+        let evicted = if weighs { self.reference.evictions(&want, &heard)? } else { Vec::new() };
+        let unswept = self.reference.may_be_unswept(room, &evicted, value);
+        self.settle_heard(heard, evicted, None, unswept)
     }
 
     fn admitted(&mut self, id: SessionId, value: u32) -> Verdict {
-        let room = self.reference.room();
+        let want = self.reference.new_session(value);
+        let room = self.reference.room(&want);
+        let displaced = self.reference.displaced_by(None, value);
+        let displaced = displaced.map_err(|_| "a session was admitted beyond the limit")?;
         let heard = self.take_heard();
-        let victim = heard.iter().find(|end| matches!(end.cause, Cause::Evicted | Cause::Expired));
-        match (room, victim) {
+        let made_room = |end: &Heard| matches!(end.cause, Cause::Evicted | Cause::Expired);
+        match (room, heard.iter().any(made_room)) {
             (Room::None, _) => return Err("a session was admitted to a full store".into()),
-            (Room::ByVictim | Room::Perhaps, None) => return Err("nobody made room".into()),
-            (Room::ByVictim | Room::Perhaps, Some(victim)) => {
-                self.reference.judge_victim(victim)?;
-            }
-            (Room::Free, _) => {}
+            (Room::ByVictim | Room::Perhaps, false) => return Err("nobody made room".into()),
+            _ if self.reference.is_too_large(value) => return Err("it is too large".into()),
+            _ => {}
         }
-        let evicted = |end: &&Heard| room != Room::Free && end.cause == Cause::Evicted;
-        let due: Vec<Heard> = heard.iter().find(evicted).copied().into_iter().collect();
-        let unswept = u64::from(room != Room::Free && due.is_empty());
+        let mut due = self.reference.evictions(&want, &heard)?;
+        let unswept = self.reference.may_be_unswept(room, &due, value);
+        due.extend(displaced);
         let new = self.reference.begin(value);
-        let expired = self.reference.settle(heard, due, Some((id, new)))?;
         self.reference.counts.created += 1;
-        self.reference.counts.swept += expired - unswept;
-        if unswept == 1 {
-            // Whether the sample or the sweep found the expired one is the store's business.
-            let swept = self.store.stats().swept;
-            self.reference.counts.swept =
-                swept.clamp(self.reference.counts.swept, self.reference.counts.swept + 1);
-        }
-        Ok(())
+        self.settle_heard(heard, due, Some((id, new)), unswept)
     }
 }

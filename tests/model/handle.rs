@@ -2,7 +2,7 @@
 
 use cloakroom::{Cause, SaveError, Session};
 
-use super::reference::Verdict;
+use super::reference::{Heard, Stored, Verdict};
 use super::run::{Data, Run, same};
 
 /// Handles kept at a time; the oldest makes way.
@@ -66,51 +66,51 @@ impl Run {
     pub(super) fn save(&mut self, handle: &mut Handle) -> Verdict {
         let saved = self.store.save(&handle.session);
         let version = self.version_of(handle);
-        let stored = self.reference.active(Some(*handle.session.id()));
-        same("save", saved, stored.is_some())?;
-        if let Some(stored) = stored {
-            (stored.data, stored.version) = (handle.value, version);
+        let id = Some(*handle.session.id());
+        // It does not say why not.
+        let allowed = self.reference.outcomes(id, handle.value);
+        let Some(result) = allowed.iter().find(|result| result.is_ok() == saved).copied() else {
+            return Err(format!("save: the store says {saved}, not {allowed:?}"));
+        };
+        if saved {
             self.taken.insert(version);
             if handle.draft != Some(version) {
                 handle.copy = Some(version);
             }
-            self.reference.counts.saved += 1;
-        } else {
-            self.reference.counts.saves_refused += 1;
         }
-        self.settle(Vec::new())
+        self.count_save(result);
+        self.committed(id, handle.value, version, result)
     }
 
     pub(super) fn try_save(&mut self, handle: &mut Handle) -> Verdict {
         let result = self.store.try_save(&mut handle.session);
         let version = self.version_of(handle);
         let id = Some(*handle.session.id());
-        let stored = self.reference.live(id).map(|stored| stored.version);
         // What it loaded, or saved itself.
         let own = [Some(handle.base), handle.draft, handle.copy];
-        let want = match stored {
-            None => Err(SaveError::Gone),
-            Some(stored) if !own.contains(&Some(stored)) => {
-                // No activity: the deadline stays.
-                Err(SaveError::Conflict)
-            }
-            Some(_) => {
-                if let Some(stored) = self.reference.active(id) {
-                    (stored.data, stored.version) = (handle.value, version);
-                }
-                self.taken.insert(version);
-                (handle.base, handle.draft, handle.copy) = (version, None, None);
-                Ok(())
-            }
-        };
-        same("try_save", result, want)?;
+        let stored = self.reference.live(id).map(|stored| stored.version);
+        let met = stored.is_some_and(|stored| !own.contains(&Some(stored)));
+        self.count_save(result);
+        if met && !self.reference.is_too_large(handle.value) {
+            // No activity: the deadline stays. Nobody ends.
+            same("try_save", result, Err(SaveError::Conflict))?;
+            return self.settle(Vec::new());
+        }
+        if result.is_ok() {
+            self.taken.insert(version);
+            (handle.base, handle.draft, handle.copy) = (version, None, None);
+        }
+        self.committed(id, handle.value, version, result)
+    }
+
+    fn count_save(&mut self, result: Result<(), SaveError>) {
         let counts = &mut self.reference.counts;
-        *match want {
+        *match result {
             Ok(()) => &mut counts.saved,
             Err(SaveError::Conflict) => &mut counts.conflicts,
-            Err(_) => &mut counts.saves_refused,
+            Err(SaveError::Gone) => &mut counts.saves_refused,
+            Err(_) => return,
         } += 1;
-        self.settle(Vec::new())
     }
 
     pub(super) fn clone_handle(&mut self, back: u8) -> Verdict {
@@ -131,16 +131,27 @@ impl Run {
     }
 
     pub(super) fn rotate(&mut self, handle: &mut Handle) -> Verdict {
-        let old = *handle.session.id();
-        let end = self.end_of(Some(old), Cause::Rotated);
+        let end = self.end_of(Some(*handle.session.id()), Cause::Rotated);
         let rotated = self.store.rotate(&mut handle.session);
+        self.renamed(handle, rotated, end, |_| ())
+    }
+
+    /// Judges a rotation, which was to end the session's old id in this way, if it lives.
+    pub(super) fn renamed(
+        &mut self,
+        handle: &Handle,
+        rotated: bool,
+        end: Option<Heard>,
+        renew: impl FnOnce(&mut Stored),
+    ) -> Verdict {
         same("rotate", rotated, end.is_some())?;
         let new = *handle.session.id();
-        let moved = self.reference.active(Some(old)).cloned();
-        same("rotate gave a new id", new != old, rotated)?;
-        if let Some(moved) = moved {
+        if let Some(old) = end.map(|end| end.id) {
             same("the new id was seen before", self.known.contains(&new), false)?;
             self.remember(new);
+            let moved = self.reference.active(Some(old)).cloned();
+            let mut moved = moved.ok_or("a dead session was rotated")?;
+            renew(&mut moved);
             self.reference.sessions.insert(new, moved);
         }
         self.settle(end.into_iter().collect())

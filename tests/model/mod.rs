@@ -5,15 +5,18 @@
 //! must come of it, the others do it to a real store and compare. Knows the public API
 //! and the documented promises only.
 
+mod commit;
 mod create;
 mod handle;
 mod key;
 mod op;
 mod reference;
+mod room;
 mod run;
+mod subjects;
 mod walk;
 
 #[allow(unused_imports, reason = "each driver names what it needs")]
-pub(crate) use op::{Bound, Config, Lifetimes, Op, Span, Target, Until};
+pub(crate) use op::{Bound, Config, Lifetimes, Op, Span, Target, Until, Whose};
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use run::{Data, Run};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::OnFull;
+use cloakroom::{OnFull, OnLimit};
 
 /// Callers' ids: foreign texts first, canonical ones last. The third is a second spelling of an id,
 /// and so a foreign text.
@@ -38,6 +38,21 @@ pub(crate) struct Config {
     pub(crate) lifetimes: Lifetimes,
     pub(crate) small_budget: bool,
     pub(crate) refuse: bool,
+    pub(crate) whose: Whose,
+    pub(crate) weighs: bool,
+}
+
+/// Whether the store knows whose its sessions are, and what a subject may have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
+pub(crate) enum Whose {
+    /// Nobody asks.
+    Nobodys,
+    Listed,
+    /// No more than [`PER_SUBJECT`], or one of them makes room.
+    Reject,
+    RevokeOldest,
+    RevokeIdlest,
 }
 
 /// How many sessions a store may hold.
@@ -68,6 +83,23 @@ pub(crate) enum Lifetimes {
 /// enough for the second touch to reach it.
 pub(crate) const TTL: Duration = Duration::from_nanos(15_000_000_001);
 pub(crate) const IDLE: Duration = Duration::from_secs(10);
+
+/// Sessions that a subject may have, where that is limited.
+pub(crate) const PER_SUBJECT: usize = 2;
+
+/// What all data may weigh, where it is weighed.
+pub(crate) const MAX_BYTES: u64 = 30;
+
+/// Returns whose a session with this data is: one of three subjects', or, for 0, a guest's. Three values in a row
+/// are the same subject's.
+pub(crate) fn subject(data: u32) -> u32 {
+    data / 3 % 4
+}
+
+/// Returns what the weigher says of this data: little, or now and then more than the whole store may weigh.
+pub(crate) fn bytes(data: u32) -> u64 {
+    if data % 16 == 15 { MAX_BYTES + 1 } else { u64::from(data % 8) }
+}
 
 impl Config {
     pub(crate) fn shards(self) -> usize {
@@ -104,6 +136,20 @@ impl Config {
 
     pub(crate) fn on_full(self) -> OnFull {
         if self.refuse { OnFull::Refuse } else { OnFull::Evict }
+    }
+
+    pub(crate) fn on_limit(self) -> Option<OnLimit> {
+        match self.whose {
+            Whose::Nobodys | Whose::Listed => None,
+            Whose::Reject => Some(OnLimit::Reject),
+            Whose::RevokeOldest => Some(OnLimit::RevokeOldest),
+            Whose::RevokeIdlest => Some(OnLimit::RevokeIdlest),
+        }
+    }
+
+    /// Tells whether a create that does not say why may not have stored its session.
+    pub(crate) fn may_refuse(self) -> bool {
+        self.max_sessions().is_some() || self.on_limit().is_some() || self.weighs
     }
 }
 
@@ -162,6 +208,7 @@ pub(crate) enum Op {
     Contains(Target),
     Touch(Target),
     Update(Target),
+    TryUpdate(Target),
     Destroy(Target),
     ExpiresIn(Target),
     SetExpiry(Target, Until),
@@ -177,4 +224,11 @@ pub(crate) enum Op {
     Clear,
     ForEach,
     Malformed(u8),
+    SessionsOf(u8),
+    CountOf(u8),
+    RevokeAll(u8),
+    RevokeOthers(u8, Target),
+    Reauthenticate(u8),
+    /// When a session's user authenticated, and whether within so many seconds.
+    Authenticated(Target, u8),
 }

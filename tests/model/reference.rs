@@ -6,30 +6,46 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cloakroom::{Cause, Expiry, MAX_LIFETIME, OnFull, SessionId, StoreStats};
+use cloakroom::{Cause, Expiry, MAX_LIFETIME, SessionId, StoreStats};
 
-use super::op::Config;
+use super::op::{Config, Whose};
 
 /// What a comparison says: nothing, or how the store differs.
 pub(crate) type Verdict = Result<(), String>;
 
 /// Nanoseconds since the clock's origin at which it stops: 2^64 - 6 on a clock that begins at 1 s.
-const END_OF_TIME: u64 = u64::MAX - 5 - 1_000_000_000;
+const END_OF_TIME: u64 = u64::MAX - 5 - SECOND;
 
 /// The deadline of what never expires.
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 
-/// Sessions that an eviction compares.
-const SAMPLE: usize = 16;
+const SECOND: u64 = 1_000_000_000;
+
+/// The last second that a session's creation, or its user's authentication, is noted as: some 136 years
+/// after the clock's origin, of which the first second is the clock's own.
+const LAST_SECOND: u64 = u32::MAX as u64 - 3;
 
 /// One session in the table, live or expired.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) data: u32,
     pub(crate) version: u64,
-    deadline: u64,
+    pub(super) deadline: u64,
     limit: u64,
     slides: bool,
+    /// When it was created, in whole seconds.
+    pub(super) born: u64,
+    /// When its user authenticated, if they did, in whole seconds.
+    pub(super) authenticated: Option<u64>,
+    /// What became its subject's later has a higher number.
+    pub(super) came: u64,
+}
+
+impl Stored {
+    /// Takes over the deadlines of a session that begins now.
+    pub(super) fn renew(&mut self, new: &Self) {
+        (self.limit, self.deadline, self.slides) = (new.limit, new.deadline, new.slides);
+    }
 }
 
 /// The end of a session, as the listener was told.
@@ -40,23 +56,9 @@ pub(crate) struct Heard {
     pub(crate) cause: Cause,
 }
 
-/// Whether a store has room for one more.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Room {
-    Free,
-    /// Exactly one session makes room.
-    ByVictim,
-    /// An expired one makes room if the sample finds it.
-    Perhaps,
-    None,
-}
-
 pub(crate) struct Reference {
-    idle: Option<Duration>,
-    ttl: Option<Duration>,
-    max: usize,
-    on_full: OnFull,
-    now: u64,
+    pub(super) config: Config,
+    pub(super) now: u64,
     pub(crate) sessions: BTreeMap<SessionId, Stored>,
     /// The counters; what the table holds is filled in by `stats`.
     pub(crate) counts: StoreStats,
@@ -66,10 +68,7 @@ pub(crate) struct Reference {
 impl Reference {
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            idle: config.idle(),
-            ttl: config.ttl(),
-            max: config.max_sessions().unwrap_or(usize::MAX),
-            on_full: config.on_full(),
+            config,
             now: 0,
             sessions: BTreeMap::new(),
             counts: StoreStats::default(),
@@ -102,13 +101,39 @@ impl Reference {
 
     /// Returns a session that begins now.
     pub(crate) fn begin(&mut self, data: u32) -> Stored {
-        let limit = self.ttl.map_or(NEVER, |ttl| self.after(ttl));
-        let deadline = self.idle.map_or(limit, |idle| self.after(idle).min(limit));
-        let version = self.next_version();
-        Stored { data, version, deadline, limit, slides: self.idle.is_some() }
+        let idle = self.config.idle();
+        let limit = self.config.ttl().map_or(NEVER, |ttl| self.after(ttl));
+        let deadline = idle.map_or(limit, |idle| self.after(idle).min(limit));
+        let (limit, slides, born) = (self.kept(limit, deadline), idle.is_some(), self.second());
+        let (version, came) = (self.next_version(), self.next_version());
+        Stored { data, version, deadline, limit, slides, born, authenticated: None, came }
     }
 
-    fn lives(&self, session: &Stored) -> bool {
+    /// Returns a sliding session's limit as it is kept: to four nanoseconds; beside an index to a part in 2^24
+    /// of what lies between it and the deadline, but never before that.
+    fn kept(&self, limit: u64, deadline: u64) -> u64 {
+        let indexed = self.config.whose != Whose::Nobodys || self.config.weighs;
+        if limit == NEVER || !indexed {
+            return limit & !3;
+        }
+        let limit = (limit & !3).max(deadline);
+        let part = (limit - deadline) >> 23;
+        // Rounded to a power of two, of which one second is a multiple.
+        limit & !(part.checked_ilog2().map_or(1, |power| 1 << power) - 1)
+    }
+
+    /// Returns the time as it is noted to the second.
+    pub(super) fn second(&self) -> u64 {
+        (self.now / SECOND).min(LAST_SECOND)
+    }
+
+    /// Returns when a session was last used, if its deadline tells.
+    pub(super) fn last_seen(&self, session: &Stored) -> Option<u64> {
+        let idle = self.config.idle().filter(|_| session.slides)?;
+        Some(session.deadline - idle.as_nanos() as u64)
+    }
+
+    pub(super) fn lives(&self, session: &Stored) -> bool {
         session.deadline > self.now
     }
 
@@ -128,11 +153,10 @@ impl Reference {
     /// Returns a live session after counting the call as activity.
     pub(crate) fn active(&mut self, id: Option<SessionId>) -> Option<&mut Stored> {
         self.live(id)?;
-        let target = self.idle.map(|idle| self.after(idle));
+        let target = self.config.idle().map(|idle| self.after(idle));
         let session = self.sessions.get_mut(&id?)?;
         if let (Some(target), true) = (target, session.slides) {
-            // A sliding session's limit is kept to four nanoseconds.
-            session.deadline = session.deadline.max(target.min(session.limit & !3));
+            session.deadline = session.deadline.max(target.min(session.limit));
         }
         Some(session)
     }
@@ -149,53 +173,18 @@ impl Reference {
             return false;
         }
         let new = self.begin(0);
-        let (limit, deadline, slides) = match expiry {
-            Expiry::After(lifetime) => (self.after(lifetime), self.after(lifetime), false),
-            Expiry::Never => (NEVER, NEVER, false),
-            _ => (new.limit, new.deadline, new.slides),
+        let end = match expiry {
+            Expiry::After(lifetime) => self.after(lifetime),
+            _ => NEVER,
         };
         let Some(session) = id.and_then(|id| self.sessions.get_mut(&id)) else {
             return false;
         };
-        (session.limit, session.deadline, session.slides) = (limit, deadline, slides);
+        match expiry {
+            Expiry::Policy => session.renew(&new),
+            _ => (session.limit, session.deadline, session.slides) = (end, end, false),
+        }
         true
-    }
-
-    pub(crate) fn room(&self) -> Room {
-        let stored = self.sessions.len();
-        if stored < self.max {
-            return Room::Free;
-        }
-        let dead = self.dead();
-        if self.on_full == OnFull::Evict {
-            Room::ByVictim
-        } else if dead == 0 {
-            Room::None
-        } else if stored <= SAMPLE {
-            Room::ByVictim
-        } else {
-            Room::Perhaps
-        }
-    }
-
-    /// Checks that a session may have been chosen to make room: an expired one if the sample holds
-    /// one, else the one soonest to expire of the sample. A sample of a small store is all of it.
-    pub(crate) fn judge_victim(&self, victim: &Heard) -> Verdict {
-        let Some(chosen) = self.sessions.get(&victim.id) else {
-            return Err(format!("the victim {victim:?} was not stored"));
-        };
-        let sooner =
-            self.sessions.values().filter(|other| other.deadline < chosen.deadline).count();
-        let rest = self.sessions.len() - sooner;
-        let sampled = SAMPLE.min(self.sessions.len());
-        match victim.cause {
-            Cause::Expired => Ok(()),
-            Cause::Evicted if self.on_full == OnFull::Refuse => Err("evicted a live one".into()),
-            Cause::Evicted if rest < sampled => {
-                Err(format!("evicted {victim:?}, but {sooner} of the sample expire sooner"))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Takes in what the listener was told during an operation: exactly the ends that are `due`, in
@@ -252,6 +241,8 @@ impl Reference {
             Cause::Evicted => &mut counts.evicted,
             Cause::Rotated => &mut counts.rotated,
             Cause::Cleared => &mut counts.cleared,
+            Cause::Revoked => &mut counts.revoked,
+            Cause::Displaced => &mut counts.displaced,
             _ => return,
         } += 1;
     }
@@ -261,6 +252,7 @@ impl Reference {
         stats.stored = self.sessions.len() as u64;
         stats.expired_unswept = self.dead() as u64;
         stats.live = stats.stored - stats.expired_unswept;
+        stats.bytes = self.weight_of(self.sessions.values());
         stats
     }
 }

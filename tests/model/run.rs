@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cloakroom::{Cause, Expiry, ManualClock, Session, SessionId, SessionStore};
+use cloakroom::{Cause, Expiry, ManualClock, Session, SessionId, SessionStore, Subject};
 
 use super::handle::Handle;
 use super::key::{Key, by};
-use super::op::{CANONICAL, Config, MALFORMED, Op, Span, TEXTS, Target, Until};
-use super::reference::{Heard, Reference, Verdict};
+use super::op::{CANONICAL, Config, MALFORMED, MAX_BYTES, Op, PER_SUBJECT, Span, TEXTS, Target};
+use super::op::{Until, Whose, bytes, subject};
+use super::reference::{Heard, Reference, Stored, Verdict};
 
 /// A session's data: on the heap, so that a use after it was freed shows under a sanitizer.
 #[derive(Clone, Default)]
-pub(crate) struct Data(Box<u32>);
+pub(crate) struct Data(pub(super) Box<u32>);
 
 impl Data {
     pub(super) fn new(value: u32) -> Self {
@@ -67,6 +68,16 @@ fn open(config: Config, clock: &ManualClock) -> (SessionStore<Data>, Arc<Mutex<V
             let end = Heard { id: end.id, data: end.data.get(), cause: end.cause };
             log.lock().unwrap_or_else(PoisonError::into_inner).push(end);
         });
+    if config.whose != Whose::Nobodys {
+        let whose = |data: &Data| Some(subject(data.get())).filter(|it| *it != 0);
+        builder = builder.index_by(move |data| whose(data).map(Subject::from));
+    }
+    if let Some(then) = config.on_limit() {
+        builder = builder.max_per_subject(PER_SUBJECT, then);
+    }
+    if config.weighs {
+        builder = builder.max_bytes(MAX_BYTES, |data: &Data| bytes(data.get()) as usize);
+    }
     if let Some(max) = config.max_sessions() {
         builder = builder.max_sessions(max);
     }
@@ -131,6 +142,7 @@ impl Run {
             Op::Contains(target) => self.on(target, Self::contains),
             Op::Touch(target) => self.on(target, Self::touch),
             Op::Update(target) => self.on(target, Self::update),
+            Op::TryUpdate(target) => self.on(target, Self::try_update),
             Op::Destroy(target) => self.on(target, Self::destroy),
             Op::ExpiresIn(target) => self.on(target, Self::expires_in),
             Op::SetExpiry(target, until) => {
@@ -148,6 +160,14 @@ impl Run {
             Op::Clear => self.clear(),
             Op::ForEach => self.for_each(),
             Op::Malformed(text) => self.malformed(text),
+            Op::SessionsOf(subject) => self.sessions_of(subject),
+            Op::CountOf(subject) => self.count_of(subject),
+            Op::RevokeAll(subject) => self.revoke_all(subject),
+            Op::RevokeOthers(subject, keep) => self.revoke_others(subject, keep),
+            Op::Reauthenticate(handle) => self.with(handle, Self::reauthenticate),
+            Op::Authenticated(target, age) => {
+                self.on(target, |run, key, id| run.authenticated(key, id, age))
+            }
         }?;
         self.compare()
     }
@@ -157,6 +177,9 @@ impl Run {
         same("len", self.store.len(), self.reference.sessions.len())?;
         same("is_empty", self.store.is_empty(), self.reference.sessions.is_empty())?;
         same("stats", self.store.stats(), self.reference.stats())?;
+        let (stored, bytes) = (self.store.len(), self.reference.stats().bytes);
+        let max = self.config.max_sessions().unwrap_or(usize::MAX);
+        same("the bounds hold", stored <= max && bytes <= MAX_BYTES, true)?;
         for handle in &self.handles {
             same("a handle's data", handle.session.get(), handle.value)?;
         }
@@ -208,7 +231,25 @@ impl Run {
     /// Takes in what the listener was told: the ends that are due, and what was swept.
     pub(super) fn settle(&mut self, due: Vec<Heard>) -> Verdict {
         let heard = self.take_heard();
-        self.reference.counts.swept += self.reference.settle(heard, due, None)?;
+        self.settle_heard(heard, due, None, 0)
+    }
+
+    /// Takes in what the listener was told, in an operation that also removes the expired without sweeping, so
+    /// many of them at the most: whether it found them or a sweep is the store's business.
+    pub(super) fn settle_heard(
+        &mut self,
+        heard: Vec<Heard>,
+        due: Vec<Heard>,
+        new: Option<(SessionId, Stored)>,
+        unswept: u64,
+    ) -> Verdict {
+        let expired = self.reference.settle(heard, due, new)?;
+        let swept = &mut self.reference.counts.swept;
+        let least = *swept + expired.saturating_sub(unswept);
+        *swept += expired;
+        if least < *swept {
+            *swept = self.store.stats().swept.clamp(least, *swept);
+        }
         Ok(())
     }
 
@@ -258,21 +299,6 @@ impl Run {
     fn expires_in(&mut self, key: &Key, id: Option<SessionId>) -> Verdict {
         let left = by!(key, key => self.store.expires_in(key));
         same("expires_in", left, self.reference.expires_in(id))?;
-        self.settle(Vec::new())
-    }
-
-    fn update(&mut self, key: &Key, id: Option<SessionId>) -> Verdict {
-        let value = self.fresh_value();
-        let change = |data: &mut Data| std::mem::replace(&mut *data.0, value);
-        let before = by!(key, key => self.store.update(key, change));
-        let version = self.reference.next_version();
-        let want = self.reference.active(id).map(|stored| {
-            stored.version = version;
-            std::mem::replace(&mut stored.data, value)
-        });
-        same("what update saw", before, want)?;
-        let counts = &mut self.reference.counts;
-        *(if want.is_some() { &mut counts.saved } else { &mut counts.missed }) += 1;
         self.settle(Vec::new())
     }
 
@@ -335,6 +361,8 @@ impl Run {
         self.touch(&key, None)?;
         self.expires_in(&key, None)?;
         self.update(&key, None)?;
+        self.try_update(&key, None)?;
+        self.authenticated(&key, None, u8::MAX)?;
         self.destroy(&key, None)?;
         self.set_expiry(&key, None, Until::Never)
     }

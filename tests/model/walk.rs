@@ -5,6 +5,7 @@ use cloakroom::Cause;
 use super::op::{Op, Span, Target};
 use super::reference::{Heard, Verdict};
 use super::run::{Run, same};
+use super::subjects::SUBJECTS;
 
 /// Ids that are examined one by one at the end: the newest.
 const EXAMINED: usize = 40;
@@ -72,7 +73,12 @@ impl Run {
             self.step(Op::ExpiresIn(target))?;
             self.step(Op::Contains(target))?;
             self.step(Op::Peek(target))?;
+            self.step(Op::Authenticated(target, back as u8))?;
             self.step(Op::Load(target))?;
+        }
+        for subject in 0..SUBJECTS {
+            self.step(Op::SessionsOf(subject))?;
+            self.step(Op::CountOf(subject))?;
         }
         self.step(Op::ForEach)?;
         let live = self.reference.live_ids().len();
