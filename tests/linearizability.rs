@@ -7,11 +7,13 @@ mod linear;
 
 use std::time::Duration;
 
-use cloakroom::{ManualClock, SessionId, SessionStore};
+use cloakroom::{ManualClock, OnLimit, SessionId, SessionStore};
 
 use linear::check::{Effect, Needs, Op, check, overlapping};
+use linear::desk::{CountThenCreate, Desk, LIMIT, ListThenDestroy, desk};
 use linear::record::{Report, run};
 use linear::subject::{self, DestroyForAll, LoadThenSave, RotateInTwoSteps, SaveInserts, Subject};
+use linear::visits;
 use linear::worker::named;
 
 /// Operations if the environment does not say: a few seconds in a debug build.
@@ -80,6 +82,65 @@ fn histories_of_sessions_that_expire_are_linearizable() {
     let clock = ManualClock::new();
     let store = subject::store(&clock, Some(IDLE));
     accept("idle timeout", run(store, clock, Some(IDLE), operations()));
+}
+
+/// Each operation on a subject's sessions, with the ways in which it can turn out. At a limit that makes room
+/// the two that end with "limit" do not occur.
+const SUBJECTS_OUTCOMES: [&str; 14] = [
+    "create",
+    "create a guest",
+    "create: limit",
+    "destroy",
+    "destroy: gone",
+    "list",
+    "revoke all",
+    "revoke others",
+    "rotate",
+    "rotate: gone",
+    "sign in",
+    "sign in: gone",
+    "sign in: limit",
+    "sign out",
+];
+
+fn accept_subjects(name: &str, then: OnLimit) {
+    // A tenth of the operations: each says something of many sessions.
+    let result = visits::run(desk(Some(then)), LIMIT as u64, operations().div_ceil(10));
+    let report = result.unwrap_or_else(|reason| panic!("{name}: {reason}"));
+    let overlap = 100.0 * report.overlapping as f64 / report.operations as f64;
+    println!("{name}: {} operations, {overlap:.1} % overlapping", report.operations);
+    let mut missing = SUBJECTS_OUTCOMES.to_vec();
+    missing.retain(|outcome| !report.outcomes.contains_key(outcome));
+    missing.retain(|outcome| then == OnLimit::Reject || !outcome.ends_with("limit"));
+    assert_eq!(missing, [""; 0], "{name}: {:?}", report.outcomes);
+    assert!(overlap >= LEAST_OVERLAP, "{name}: only {overlap:.1} % of the operations overlap");
+    assert_eq!(report.leaked, 0, "{name}: sessions are left that no list leads to");
+}
+
+#[test]
+fn histories_of_a_subject_at_a_limit_that_rejects_have_an_order() {
+    accept_subjects("reject", OnLimit::Reject);
+}
+
+#[test]
+fn histories_of_a_subject_at_a_limit_that_makes_room_have_an_order() {
+    accept_subjects("revoke the oldest", OnLimit::RevokeOldest);
+}
+
+fn is_refused_for_subjects(planted: impl Desk) {
+    let reason = visits::run(planted, LIMIT as u64, PATIENCE).err();
+    let reason = reason.expect("the planted fault is found");
+    assert!(reason.starts_with("no order of these operations is possible"), "{reason}");
+}
+
+#[test]
+fn limit_that_is_counted_before_the_session_is_created_is_refused() {
+    is_refused_for_subjects(CountThenCreate(desk(None)));
+}
+
+#[test]
+fn revocation_of_what_was_listed_is_refused() {
+    is_refused_for_subjects(ListThenDestroy(desk(Some(OnLimit::Reject))));
 }
 
 #[test]

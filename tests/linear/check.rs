@@ -11,8 +11,25 @@
 //! history is linearizable if each family's is.
 
 use std::collections::HashSet;
+use std::fmt::Debug;
+use std::hash::Hash;
 
 use cloakroom::SessionId;
+
+/// A sequential specification: what one recorded operation does to the object.
+pub(crate) trait Step: Debug {
+    type State: Clone + Debug + Eq + Hash;
+
+    /// Stamps taken before the call and after the return.
+    fn span(&self) -> (u64, u64);
+
+    /// Returns the state after the operation, or `None` if it could not have had its outcome in this one.
+    /// `setting` is what the object was made with.
+    fn step(&self, state: &Self::State, setting: u64) -> Option<Self::State>;
+
+    /// Tells whether the operation changes nothing in any state.
+    fn only_looks(&self) -> bool;
+}
 
 /// The live sessions of a family.
 pub(crate) type State = Vec<(SessionId, Life)>;
@@ -113,48 +130,77 @@ fn step(state: &State, op: &Op, idle: u64) -> Option<State> {
     Some(next)
 }
 
+impl Step for Op {
+    type State = State;
+
+    fn span(&self) -> (u64, u64) {
+        (self.call, self.ret)
+    }
+
+    fn step(&self, state: &State, idle: u64) -> Option<State> {
+        step(state, self, idle)
+    }
+
+    fn only_looks(&self) -> bool {
+        // Who sees a session gone may be the first to see that it has expired.
+        self.effect == Effect::Nothing && self.needs != Needs::Gone
+    }
+}
+
 /// Which operations have been placed, and the state that they led to.
 #[derive(PartialEq, Eq, Hash)]
-struct Config {
+struct Config<S> {
     /// All operations before this one are placed, it is not.
     first: usize,
     /// Bit k stands for operation `first + k`.
     placed: u128,
-    state: State,
+    state: S,
 }
 
-impl Config {
+impl<S: Clone + Eq + Hash> Config<S> {
     /// Places every operation that may be next: one that was called before any other that is not
     /// placed had returned.
-    fn expand(&self, ops: &[Op], idle: u64, next: &mut HashSet<Self>) {
+    fn expand<O: Step<State = S>>(&self, ops: &[O], setting: u64, next: &mut HashSet<Self>) {
         let mut first_return = u64::MAX;
+        let mut found = Vec::new();
         for (k, op) in ops[self.first..].iter().enumerate() {
-            if op.call > first_return {
+            let (call, ret) = op.span();
+            if call > first_return {
                 break;
             }
             assert!(k < 128, "a window has more than 128 operations at once");
             if self.placed >> k & 1 == 1 {
                 continue;
             }
-            first_return = first_return.min(op.ret);
-            if let Some(state) = step(&self.state, op, idle) {
-                let placed = self.placed | 1 << k;
-                let run = placed.trailing_ones();
-                let first = self.first + run as usize;
-                next.insert(Self { first, placed: placed.checked_shr(run).unwrap_or(0), state });
+            first_return = first_return.min(ret);
+            let Some(state) = op.step(&self.state, setting) else { continue };
+            let placed = self.placed | 1 << k;
+            let run = placed.trailing_ones();
+            let (first, placed) = (self.first + run as usize, placed.checked_shr(run).unwrap_or(0));
+            let config = Self { first, placed, state };
+            if op.only_looks() {
+                // It may as well come now, whatever comes after it: no other choice leads further.
+                next.insert(config);
+                return;
             }
+            found.push(config);
         }
+        next.extend(found);
     }
 }
 
-/// Returns every state in which a family may be after these operations, which are in the order of
+/// Returns every state in which an object may be after these operations, which are in the order of
 /// their calls, if it was in one of `starts` before; or how many of them can be placed at the most.
-pub(crate) fn check(idle: u64, starts: &[State], ops: &[Op]) -> Result<Vec<State>, usize> {
-    let start = |state: &State| Config { first: 0, placed: 0, state: state.clone() };
+pub(crate) fn check<O: Step>(
+    setting: u64,
+    starts: &[O::State],
+    ops: &[O],
+) -> Result<Vec<O::State>, usize> {
+    let start = |state: &O::State| Config { first: 0, placed: 0, state: state.clone() };
     let mut configs: HashSet<_> = starts.iter().map(start).collect();
     for placed in 0..ops.len() {
         let mut next = HashSet::new();
-        configs.iter().for_each(|config| config.expand(ops, idle, &mut next));
+        configs.iter().for_each(|config| config.expand(ops, setting, &mut next));
         if next.is_empty() {
             return Err(placed);
         }
@@ -173,7 +219,7 @@ pub(crate) fn overlapping(ops: &[Op]) -> usize {
 }
 
 /// Tells a reader why a window was refused.
-pub(crate) fn explain(starts: &[State], ops: &[Op], placed: usize) -> String {
+pub(crate) fn explain<O: Step>(starts: &[O::State], ops: &[O], placed: usize) -> String {
     let lines: Vec<_> = ops.iter().map(|op| format!("  {op:?}")).collect();
     format!(
         "no order of these operations is possible beyond the first {placed} of {}\n\

@@ -16,7 +16,7 @@ use super::worker::{Field, Worker};
 
 /// Threads that record: more than the cores of a small machine, so that some are always stopped in
 /// the middle of an operation.
-const THREADS: usize = 4;
+pub(super) const THREADS: usize = 4;
 
 /// Ids that callers choose; with each go those that its sessions are rotated to.
 const FAMILIES: usize = 4;
@@ -162,14 +162,14 @@ impl<S: Subject> Run<S> {
 /// Where all threads wait for each other. They spin, giving the processor away, so that they set off
 /// together; a barrier that sleeps would wake them one after the other.
 #[derive(Default)]
-struct Meeting {
+pub(super) struct Meeting {
     arrived: AtomicUsize,
     round: AtomicUsize,
     abandoned: AtomicBool,
 }
 
 impl Meeting {
-    fn wait(&self) {
+    pub(super) fn wait(&self) {
         // SeqCst throughout: simple, and never in the middle of a window.
         let round = self.round.load(Ordering::SeqCst);
         if self.arrived.fetch_add(1, Ordering::SeqCst) == THREADS - 1 {
@@ -184,7 +184,7 @@ impl Meeting {
 }
 
 /// Frees the other threads from waiting for one that panicked.
-struct Alarm<'a>(&'a Meeting);
+pub(super) struct Alarm<'a>(pub(super) &'a Meeting);
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {

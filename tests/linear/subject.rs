@@ -27,7 +27,7 @@ impl Drop for Value {
 }
 
 /// Gives the processor away at every fourth call on this thread.
-fn pause() {
+pub(super) fn pause() {
     thread_local! {
         static CALLS: Cell<u32> = const { Cell::new(0) };
     }

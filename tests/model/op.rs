@@ -96,9 +96,13 @@ pub(crate) fn subject(data: u32) -> u32 {
     data / 3 % 4
 }
 
-/// Returns what the weigher says of this data: little, or now and then more than the whole store may weigh.
+/// Returns what the weigher says of this data: little, or now and then all that the whole store may weigh, or more.
 pub(crate) fn bytes(data: u32) -> u64 {
-    if data % 16 == 15 { MAX_BYTES + 1 } else { u64::from(data % 8) }
+    match data % 16 {
+        7 => MAX_BYTES,
+        15 => MAX_BYTES + 1,
+        little => u64::from(little % 8),
+    }
 }
 
 impl Config {
