@@ -17,7 +17,7 @@ pub(crate) const NO_DEVICE: Failure = (StatusCode::NOT_FOUND, "you have no such 
 pub(crate) const BAD_NAME: Failure = (StatusCode::BAD_REQUEST, "a name has 1 to 64 characters\n");
 pub(crate) const CART_FULL: Failure = (StatusCode::CONFLICT, "the cart is full\n");
 pub(crate) const NO_SOCKET: Failure = (StatusCode::UNAUTHORIZED, "visit or sign in first\n");
-const FOREIGN_PAGE: Failure = (StatusCode::FORBIDDEN, "not from a page of another site\n");
+const FOREIGN_PAGE: Failure = (StatusCode::FORBIDDEN, "pages of other sites get nothing here\n");
 
 pub(crate) fn set_cookie(cookie: &impl ToString) -> [(HeaderName, String); 1] {
     [(header::SET_COOKIE, cookie.to_string())]

@@ -1,6 +1,13 @@
 //! Owns the WebSocket: says how much is in the cart whenever that changes, and ends with its session.
 //!
 //! A page that is open is not a visitor who is there: the socket does not count as use of the session.
+//!
+//! Any curl can look on, with the port that the server says. Fill the cart and sign out in another terminal:
+//!
+//! ```sh
+//! curl -N -b jar --output - -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
+//!     -H 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==' http://127.0.0.1:3000/live
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +30,7 @@ const MAX_MESSAGE: usize = 1024;
 /// made after 401.
 const SESSION_ENDED: u16 = 4401;
 
-/// A client that takes longer to take the last frame is cut off.
+/// A client that takes longer to take the last frame, and to answer it, is cut off.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A cookie that is valid at the handshake says nothing of the hours that the socket stays open: so the
@@ -43,8 +50,7 @@ pub(crate) async fn live(
             cause = end(&sessions, id, watch) => cause,
             () = show_cart(&mut socket, &sessions, id, &changed) => return,
         };
-        let last = CloseFrame { code: SESSION_ENDED, reason: reason(cause).into() };
-        let _ = timeout(GOODBYE, socket.send(Message::Close(Some(last)))).await;
+        let _ = timeout(GOODBYE, close(&mut socket, reason(cause))).await;
     }))
 }
 
@@ -79,6 +85,14 @@ async fn show_cart(
             () = changed => {}
             () = until_gone(socket) => return,
         }
+    }
+}
+
+async fn close(socket: &mut WebSocket, reason: &'static str) {
+    let last = CloseFrame { code: SESSION_ENDED, reason: reason.into() };
+    if socket.send(Message::Close(Some(last))).await.is_ok() {
+        // Its answer. Whoever hangs up on what is still unread may take the last frame back.
+        until_gone(socket).await;
     }
 }
 
