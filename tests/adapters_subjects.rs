@@ -122,6 +122,8 @@ fn axum_answers_409_to_a_sign_in_that_the_limit_refuses() {
             assert_ne!(reply.body, "welcome");
             assert_eq!(send(app, "").status, StatusCode::CONFLICT, "{on_conflict:?}, a new one");
         }
+        let told = send(&at_once, &cookie(&second)).body;
+        assert_eq!(told, Refused::SubjectLimit.to_string(), "{on_conflict:?}");
         assert_eq!((store.count_of("ada"), store.peek(&second).unwrap().user), (1, None));
         assert_eq!(store.revoke_all("ada"), 1);
         assert_eq!(send(&at_once, &cookie(&second)).status, StatusCode::OK);
