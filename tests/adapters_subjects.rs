@@ -5,6 +5,7 @@
 mod harness;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use actix_session::storage::SessionStore as _;
 use async_session::{Session, SessionStore as _};
@@ -12,7 +13,7 @@ use axum::http::StatusCode;
 use cloakroom::adapters::axum::{OnConflict, Refused, Session as Extractor, SessionLayer};
 use cloakroom::adapters::{actix_session as actix, async_session as asynchronous, tower_sessions};
 use cloakroom::conformance::block_on;
-use cloakroom::{OnLimit, SessionStore, Subject};
+use cloakroom::{ManualClock, OnLimit, SessionStore, Subject};
 use harness::{Visitor, cookie, layered, send};
 use tower_sessions_core::SessionStore as _;
 use tower_sessions_core::session::{Id, Record};
@@ -141,4 +142,32 @@ fn axum_answers_413_to_more_data_than_the_store_may_hold() {
         }
         assert_eq!((store.len(), store.peek(&id).unwrap().cart.len()), (1, 0));
     }
+}
+
+#[test]
+fn axum_notes_when_a_user_authenticates_and_gives_a_new_id() {
+    let clock = ManualClock::new();
+    let by = |visitor: &Visitor| named(visitor.user);
+    let store = SessionStore::<Visitor>::builder().clock(clock.clone()).index_by(by);
+    let store = store.ttl(Duration::from_secs(60)).build().unwrap();
+    let sign_in = async |mut session: Extractor<Visitor>| {
+        session.cart.push(7);
+        session.reauthenticate()?;
+        session.user = Some("ada");
+        Ok::<_, Refused>(())
+    };
+    let app = layered(SessionLayer::new(store.clone()), sign_in);
+    let visitor = *store.create().id();
+    for (sent, items) in [(cookie(&visitor), 1), (String::new(), 1), (cookie(&visitor), 1)] {
+        clock.advance(Duration::from_secs(40));
+        let reply = send(&app, &sent);
+        assert_eq!(reply.status, StatusCode::OK);
+        let id = reply.given();
+        assert!(id != visitor && !store.contains(&visitor));
+        assert!(store.authenticated_within(&id, Duration::from_secs(1)));
+        let stored = store.peek(&id).unwrap();
+        assert_eq!((stored.user, stored.cart.len()), (Some("ada"), items));
+        assert_eq!(store.expires_in(&id), Some(Duration::from_secs(60)));
+    }
+    assert_eq!((store.stats().created, store.stats().rotated), (3, 3));
 }

@@ -13,6 +13,7 @@ use super::refused::{MissingLayer, Refused};
 use super::settings::OnConflict;
 use super::slot::{Held, Slot, View};
 use crate::id::SessionId;
+use crate::store::SessionStore;
 
 /// The session of a request, as an extractor: read it as a `&T`, change it as a `&mut T`.
 ///
@@ -175,7 +176,50 @@ impl<T: Clone + Default> Session<T> {
     /// [`destroy`](Self::destroy) the handler may go on with a new one. [`Refused::Entropy`] if there is no
     /// randomness; [`Refused::ResponseSent`] if the browser can no longer be told.
     pub fn rotate(&mut self) -> Result<(), Refused> {
-        self.slot.rotate()
+        self.slot.rotate(SessionStore::try_rotate)
+    }
+
+    /// Takes note that the visitor has authenticated just now, at sign-in or again later: gives the session a
+    /// new id, like [`rotate`](Self::rotate), and new deadlines, as
+    /// [`SessionStore::reauthenticate`] does. A visitor without a session
+    /// gets one at once.
+    ///
+    /// # Security
+    ///
+    /// As for `rotate`. Call it before the session becomes the user's: what was noted of one user is forgotten when
+    /// the session becomes another's.
+    ///
+    /// # Errors
+    ///
+    /// As for `rotate`, and why no session could be created, as for [`update`](Self::update).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::extract::State;
+    /// use cloakroom::SessionStore;
+    /// use cloakroom::adapters::axum::{Refused, Session};
+    /// use std::time::Duration;
+    ///
+    /// type User = Option<u64>;
+    ///
+    /// async fn sign_in(mut session: Session<User>) -> Result<(), Refused> {
+    ///     // Once the password was checked.
+    ///     session.reauthenticate()?;
+    ///     session.update(|user| *user = Some(42))
+    /// }
+    ///
+    /// async fn pay(store: State<SessionStore<User>>, session: Session<User>) -> &'static str {
+    ///     let recent = Duration::from_secs(5 * 60);
+    ///     let fresh = session.id().is_some_and(|id| store.authenticated_within(&id, recent));
+    ///     if fresh { "paid" } else { "sign in again first" }
+    /// }
+    /// # use axum::{Router, routing::post};
+    /// # let _: Router<SessionStore<User>> = Router::new().route("/", post(sign_in)).route("/pay", post(pay));
+    /// ```
+    pub fn reauthenticate(&mut self) -> Result<(), Refused> {
+        let (slot, view) = self.parts();
+        slot.reauthenticate(view)
     }
 
     /// Ends the session, at once and for every request, drops the handle's changes, and has the

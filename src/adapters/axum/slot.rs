@@ -11,9 +11,10 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::refused::Refused;
 use super::settings::{CookieLifetime, OnConflict, Settings};
-use crate::error::{Rejected, SaveError};
+use crate::error::{Rejected, RotateError, SaveError};
 use crate::id::SessionId;
 use crate::session::Session as Handle;
+use crate::store::SessionStore;
 
 /// What a request holds of a session. Small, whatever `T` is: handlers are moved more than once.
 pub(super) enum Held<T> {
@@ -320,12 +321,28 @@ impl<T: Clone + Default> Slot<T> {
         installed.map(|()| session)
     }
 
-    pub(super) fn rotate(&self) -> Result<(), Refused> {
+    /// Rotates the session as having authenticated; a visitor's without one is created for it.
+    pub(super) fn reauthenticate(&self, view: &mut View<T>) -> Result<(), Refused> {
+        if !view.changed {
+            self.catch_up(view);
+        }
+        if let Held::New { changed, .. } = &mut view.held {
+            *changed = true;
+            self.save(view, self.settings.on_conflict)?;
+        }
+        self.rotate(SessionStore::reauthenticate)
+    }
+
+    /// Gives the session a new id by `how`.
+    pub(super) fn rotate(
+        &self,
+        how: impl FnOnce(&SessionStore<T>, &mut Handle<T>) -> Result<(), RotateError>,
+    ) -> Result<(), Refused> {
         let found = self.with(|state| {
             if state.sealed { Err(Refused::ResponseSent) } else { Ok(state.found.clone()) }
         });
         let Some(mut session) = found? else { return Ok(()) };
-        self.settings.store.try_rotate(&mut session)?;
+        how(&self.settings.store, &mut session)?;
         let id = *session.id();
         let rotated = self.with(|state| {
             let found = state.found.as_mut().filter(|_| !state.sealed)?;
