@@ -74,6 +74,24 @@ fn retain_goes_on_when_what_it_judged_is_gone_and_panics() {
 }
 
 #[test]
+fn retain_asks_again_although_what_it_judged_panics() {
+    let mut judged = 0;
+    assert!(is_contained(|arm| {
+        let store = store_of(1);
+        let removed = store.retain(|id, _| {
+            judged += 1;
+            if judged == 1 {
+                assert!(store.update(id, |_| ()).is_some());
+                arm();
+            }
+            judged > 1
+        });
+        assert_eq!((removed, store.len(), store.stats().panics), (0, 1, 1));
+    }));
+    assert_eq!(judged, 2);
+}
+
+#[test]
 fn update_is_stored_although_what_it_read_panics() {
     assert!(is_contained(|arm| {
         let store = store_of(0);

@@ -197,6 +197,41 @@ fn each_way_to_an_end_of_its_own_sets_the_pace_of_the_sweep() {
 }
 
 #[test]
+fn each_operation_on_ends_of_their_own_drives_the_sweep_and_is_counted() {
+    type Operation = fn(&SessionStore<u64>);
+    let operations: [(&str, Operation); 3] = [
+        ("load", |store| assert!(store.load_dated("no such session", |_| false).is_none())),
+        ("replace", |store| assert!(!store.replace("AAAAAAAAAAAAAAAAAAAAAA", 2, after(HOUR)))),
+        ("prolong", |store| assert!(!store.prolong("AAAAAAAAAAAAAAAAAAAAAA", HOUR))),
+    ];
+    for (name, operation) in operations {
+        let (store, clock) = store(|builder| builder);
+        (0..100).for_each(|_| drop(store.create_dated(1, after(MINUTE)).unwrap()));
+        // Once foreign ids exist, those of others are looked for.
+        drop(store.create_dated_as("mine", 1, after(MINUTE)).unwrap());
+        clock.advance(HOUR);
+        (0..1000).for_each(|_| {
+            clock.advance(SECOND);
+            operation(&store);
+        });
+        assert_eq!((store.len(), store.stats().swept), (0, 101), "{name}");
+        let stats = store.stats();
+        let counted = (stats.missed, stats.saves_refused);
+        assert_eq!(
+            counted,
+            match name {
+                "load" => (1000, 0),
+                "replace" => (0, 1000),
+                _ => (0, 0),
+            }
+        );
+    }
+    let (store, _clock) = store(|builder| builder);
+    assert!(store.load_dated("no such session", |_| false).is_none());
+    assert_eq!(store.stats().missed, 1);
+}
+
+#[test]
 fn touch_does_not_slide_what_has_an_end_of_its_own_and_set_expiry_holds_through_commits() {
     let (store, clock) = store(|builder| builder.idle_timeout(HOUR));
     let session = store.create_dated(1, after(MINUTE)).unwrap();
