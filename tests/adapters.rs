@@ -289,6 +289,19 @@ mod of_async_session {
         assert_eq!(load(&store, &cookie), None);
     }
 
+    /// A store's clock may be some milliseconds ahead of the date.
+    #[test]
+    fn session_whose_end_is_near_is_there_until_its_date() {
+        let clock = ManualClock::new();
+        let sessions = SessionStore::builder().clock(clock.clone()).build().unwrap();
+        let store = Store::from(sessions);
+        let cookie = create(&store, Some(HOUR));
+        let id = load(&store, &cookie).unwrap().id().to_owned();
+        let left = store.sessions().expires_in(&id).unwrap();
+        clock.advance(left - Duration::from_millis(1));
+        assert!(load(&store, &cookie).is_some());
+    }
+
     #[test]
     fn expiry_is_kept_to_the_moment_and_can_be_moved() {
         let store = Store::default();

@@ -16,7 +16,9 @@ use axum::http::{Response, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use cloakroom::adapters::axum::{CookieLifetime, MissingLayer, Refused, Session, SessionLayer};
+use cloakroom::adapters::axum::{
+    CookieLifetime, MissingLayer, OnConflict, Refused, Session, SessionLayer,
+};
 use cloakroom::{ManualClock, OnFull, SessionCookie, SessionStore};
 use harness::{Visitor, app, block_on, cart, cookie, layered, reply, request, send, store};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -385,6 +387,46 @@ fn error_of_a_service_passes_and_saves_nothing() {
     let service = SessionLayer::new(store.clone()).layer(service);
     assert_eq!(block_on(service.oneshot(http::Request::new(()))).unwrap_err(), "planted");
     assert_eq!(store.len(), 0);
+}
+
+/// What one handle left is saved once, by the next that saves, and before what that one changes.
+#[test]
+fn handle_that_saves_saves_what_was_left_to_be_saved_with_it() {
+    type Save = fn(&mut Session<Visitor>, &Request) -> Result<(), Refused>;
+    fn leave(request: &Request) {
+        Session::<Visitor>::of(request).unwrap().cart.push(1);
+    }
+    let ways: [(Save, u64); 2] = [
+        (
+            |_, request| {
+                leave(request);
+                let mut later = Session::<Visitor>::of(request).unwrap();
+                later.cart.push(2);
+                later.try_save()
+            },
+            1,
+        ),
+        (
+            |early, request| {
+                leave(request);
+                early.update(|visitor| visitor.cart.push(2))
+            },
+            2,
+        ),
+    ];
+    for (save, saves) in ways {
+        let store = store();
+        let id = *store.create_with(cart(&[])).id();
+        let handler = move |request: Request| async move {
+            let mut early = Session::<Visitor>::of(&request).unwrap();
+            assert!(early.cart.is_empty());
+            save(&mut early, &request)
+        };
+        let layer = SessionLayer::new(store.clone()).on_conflict(OnConflict::Refuse);
+        assert_eq!(send(&layered(layer, handler), &cookie(&id)).status, StatusCode::OK);
+        assert_eq!(*store.load(&id).unwrap(), cart(&[1, 2]));
+        assert_eq!((store.stats().saved, store.stats().conflicts), (saves, 0));
+    }
 }
 
 /// A service that is never ready.

@@ -251,3 +251,28 @@ fn buckets_are_counted_when_inserts_make_a_table_smaller() {
     assert!(in_tables < before);
     assert_eq!(store.inner.gate.buckets(), in_tables);
 }
+
+#[test]
+fn slice_looks_at_its_budget_over_all_shards_together() {
+    let store = SessionStore::<u64>::builder().shards(2).sweep_budget(5).build().unwrap();
+    for shard in 0..2 {
+        ids_of(&store, shard, 3).into_iter().for_each(|bits| put_in(&store, bits, 2));
+    }
+    assert_eq!(store.inner.gate.buckets(), 4 + 4);
+    store.inner.sweep_slice(store.inner.clock.now());
+    assert!(store.len() >= 2, "one bucket was left of the budget, and {} of 3 dead", store.len());
+}
+
+/// Also at the end of a large table: what was found there is a reason to look at all of it again.
+#[test]
+fn sweep_that_finds_much_to_the_end_of_a_pass_runs_another() {
+    let store = SessionStore::<u64>::builder().ttl(MINUTE).shards(2).clock(ManualClock::new());
+    let store = store.build().unwrap();
+    let ids = ids_of(&store, 0, 4_000);
+    let deadline = |n: usize| if n % 5 == 0 { 2 } else { NEVER };
+    ids.into_iter().enumerate().for_each(|(n, bits)| put_in(&store, bits, deadline(n)));
+    let pass = store.inner.gate.buckets().div_ceil(512) + 1;
+    let slices = slices_due(&store, 10_000);
+    assert_eq!(store.stats().swept, 800);
+    assert!(slices > pass + pass / 2, "{slices} slices, and a pass has {pass}");
+}
