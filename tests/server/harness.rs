@@ -3,7 +3,7 @@
 #[path = "../example/mod.rs"]
 mod example;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
@@ -152,9 +152,19 @@ impl Browser {
 pub(crate) struct Live(WebSocket<TcpStream>);
 
 impl Live {
+    /// Reads on after an interruption: a process that was stopped for a while gets one from a socket with a timeout.
+    fn read(&mut self) -> Message {
+        loop {
+            match self.0.read() {
+                Err(Error::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
+                message => return message.unwrap(),
+            }
+        }
+    }
+
     /// Waits for the next message, and returns how much it says is in the cart.
     pub(crate) fn items(&mut self) -> u64 {
-        let message = self.0.read().unwrap();
+        let message = self.read();
         let body: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
         body["items"].as_u64().unwrap_or_else(|| panic!("no number of items in {body}"))
     }
@@ -162,7 +172,7 @@ impl Live {
     /// Waits until the server closes it, whatever it says before, and returns the code and the reason.
     pub(crate) fn last_words(mut self) -> (u16, String) {
         loop {
-            if let Message::Close(frame) = self.0.read().unwrap() {
+            if let Message::Close(frame) = self.read() {
                 let frame = frame.unwrap();
                 return (frame.code.into(), frame.reason.to_string());
             }
