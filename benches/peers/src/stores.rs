@@ -59,11 +59,12 @@ const fn contender<P: Peer>() -> Contender {
 }
 
 /// All stores, in the order of the tables.
-pub const ALL: [Contender; 19] = [
+pub const ALL: [Contender; 20] = [
     contender::<maps::RawDashMap>(),
     contender::<cloakroom::Cloakroom<cloakroom::Typed>>(),
     contender::<cloakroom::Cloakroom<cloakroom::Buffered>>(),
     contender::<cloakroom::Cloakroom<cloakroom::Idle>>(),
+    contender::<cloakroom::Cloakroom<cloakroom::Indexed>>(),
     contender::<cloakroom::Cloakroom<cloakroom::Ticking>>(),
     contender::<cloakroom::Cloakroom<cloakroom::Strings>>(),
     contender::<locked::LockedMap>(),

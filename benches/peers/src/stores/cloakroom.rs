@@ -1,10 +1,10 @@
-//! cloakroom: typed, with buffered ids, with an idle timeout, and with `Attributes`.
+//! cloakroom: typed, with buffered ids, with an idle timeout, with an index, and with `Attributes`.
 
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use cloakroom::{Attributes, Builder, Clock, IdSource, Session, SessionId, SessionStore};
+use cloakroom::{Attributes, Builder, Clock, IdSource, Session, SessionId, SessionStore, Subject};
 
 use crate::peer::{Cleanup, Lifetimes, Payload, Peer, Settings, text};
 
@@ -28,6 +28,8 @@ pub struct Buffered;
 pub struct Idle;
 /// The typed store with a clock that a thread of its own moves on.
 pub struct Ticking;
+/// The typed store with an index: each session is another subject's.
+pub struct Indexed;
 /// A store of strings, as `SessionStore::new` makes it.
 pub struct Strings;
 
@@ -56,6 +58,9 @@ typed!(Buffered, "cloakroom-buffered", |builder| builder.id_source(IdSource::Buf
 typed!(Idle, "cloakroom-idle", |builder| builder.idle_timeout(Duration::from_secs(3600)));
 typed!(Ticking, "cloakroom-ticking", |builder| {
     builder.clock(Clock::ticking().expect("there is room for a thread"))
+});
+typed!(Indexed, "cloakroom-indexed", |builder| {
+    builder.index_by(|payload| Some(Subject::from(payload.next())))
 });
 
 impl Flavour for Strings {
