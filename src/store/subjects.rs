@@ -213,27 +213,37 @@ impl<T> Inner<T> {
         cause: Option<Cause>,
     ) -> Option<Cause> {
         loop {
-            let now = self.clock.now();
-            let place = self.gate.place(id);
-            let mut shard = self.gate.exclusive(place.shard);
-            let found = shard.find(&place);
-            let standing = match found.filter(|entry| is_in(entry, slot)) {
-                Some(entry) => {
-                    if index.standing(slot, at, id) != Standing::Here {
-                        return None;
-                    }
-                    let cause = entry.death(now).map(Cause::from).or(cause)?;
-                    let entry = shard.remove(&place)?;
-                    drop(shard);
-                    self.capacity.release(1);
-                    self.tell([Ended::new(id, entry, cause)]);
-                    return Some(cause);
-                }
-                None => index.strike(slot, at, id),
-            };
-            let Standing::Renamed(new) = standing else { return None };
-            id = new;
+            match self.end_under(index, at, slot, id, cause) {
+                Err(Standing::Renamed(new)) => id = new,
+                ended => return ended.ok(),
+            }
         }
+    }
+
+    /// Like [`end_of_subject`](Self::end_of_subject), under this id only. If it is not there, says what became of its
+    /// node: which another session of the subject may have by now.
+    fn end_under(
+        &self,
+        index: &Index,
+        at: &Located,
+        slot: Slot,
+        id: SessionId,
+        cause: Option<Cause>,
+    ) -> Result<Cause, Standing> {
+        let now = self.clock.now();
+        let place = self.gate.place(id);
+        let mut shard = self.gate.exclusive(place.shard);
+        let Some(entry) = shard.find(&place).filter(|entry| is_in(entry, slot)) else {
+            return Err(index.strike(slot, at, id));
+        };
+        let cause = entry.death(now).map(Cause::from).or(cause);
+        let cause = cause.filter(|_| index.standing(slot, at, id) == Standing::Here);
+        let Some(cause) = cause else { return Err(Standing::Here) };
+        let Some(entry) = shard.remove(&place) else { return Err(Standing::Gone) };
+        drop(shard);
+        self.capacity.release(1);
+        self.tell([Ended::new(id, entry, cause)]);
+        Ok(cause)
     }
 
     /// Makes room for one more session in a full list, if the store's limit allows. Returns whether it is worth
@@ -245,7 +255,9 @@ impl<T> Inner<T> {
         let mut gone = false;
         for (slot, id) in register.index.sessions(at) {
             match self.sight(&register.index, at, slot, id) {
-                Some(sight) => live.push(sight),
+                Some(sight) if sight.id == id => live.push(sight),
+                // Rotated; or its node is another's by now, which was not in the list that was full.
+                Some(_) => gone = true,
                 None => {
                     gone = true;
                     // An expired one, if it is still there.
@@ -264,8 +276,9 @@ impl<T> Inner<T> {
                 live.iter().rev().min_by_key(|it| it.seen.unwrap_or(it.created))
             }
         };
+        // Not followed to another id: whoever has its node by now may have just come.
         let end = |it: &Sight| {
-            self.end_of_subject(&register.index, at, it.slot, it.id, Some(Cause::Displaced))
+            self.end_under(&register.index, at, it.slot, it.id, Some(Cause::Displaced))
         };
         victim.map(end).is_some()
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::SessionStore;
 use crate::clock::ManualClock;
+use crate::ends::Cause;
 use crate::id::SessionId;
+use crate::index::Standing;
 use crate::register::OnLimit;
 use crate::subject::Subject;
 
@@ -150,4 +152,19 @@ fn authentication_of_an_ended_session_is_not_that_of_the_next_under_its_id() {
     store.inner.authenticated.note(id, 1);
     let next = store.try_create_with_id("a known id", 2).unwrap();
     assert_eq!(store.authenticated_at(next.id()), None);
+}
+
+/// The number of a node is given out again as soon as its session is let go.
+#[test]
+fn session_in_the_node_of_one_that_was_to_make_room_does_not_make_it() {
+    let store = SessionStore::<Whose>::builder().index_by(subject).build().unwrap();
+    let id = *store.create_with(1).id();
+    let register = store.inner.register.as_ref().unwrap();
+    let at = register.index.locate(&Subject::from(1));
+    let [(slot, _)] = register.index.sessions(&at)[..] else { panic!("there is one") };
+    store.destroy(&id);
+    let next = *store.create_with(1).id();
+    assert_eq!(register.index.sessions(&at), [(slot, next)]);
+    let ended = store.inner.end_under(&register.index, &at, slot, id, Some(Cause::Displaced));
+    assert_eq!((ended, store.contains(&next)), (Err(Standing::Renamed(next)), true));
 }
