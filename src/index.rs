@@ -110,6 +110,11 @@ impl Index {
         Ok(self.slot(at.shard, node))
     }
 
+    /// Tells whether a subject has as many sessions as `limit`, the dead that are still listed among them.
+    pub(crate) fn is_full(&self, at: &Located, limit: usize) -> bool {
+        self.lists(at.shard).holds(at.key, limit)
+    }
+
     /// Returns where a guest is kept: anywhere, so that guests do not all meet at one lock.
     pub(crate) fn among_guests(&self, id: SessionId) -> Located {
         let shard = id.low_bits() & (self.shards.len() - 1);
@@ -226,11 +231,6 @@ impl Index {
         let lists = self.lists(at.shard);
         let nodes = lists.from(lists.first(at.key)).filter(|(_, node)| node.is_session());
         nodes.map(|(number, node)| (self.slot(at.shard, number), node.id)).collect()
-    }
-
-    /// Tells whether a subject's list holds at least so many sessions.
-    pub(crate) fn holds(&self, at: &Located, many: usize) -> bool {
-        self.lists(at.shard).holds(at.key, many)
     }
 
     /// Begins to walk through a subject's sessions, the newest first; `None` if it has none.

@@ -139,7 +139,9 @@ impl<T> Change<'_, T> {
         let weighed = weighs.map_or(0, |slot| self.register.index.weight(slot));
         let growth = self.weight.map_or(0, |weight| weight.saturating_sub(weighed));
         if growth > 0 && !capacity.grow(growth) {
-            return Err(Unbooked::NoBytes);
+            // Nobody is to make room for what the limit refuses.
+            let refused = word.slot().is_some_and(|slot| self.is_refused(slot, subject.as_ref()));
+            return Err(if refused { Unbooked::Full } else { Unbooked::NoBytes });
         }
         let Ok(moves) = self.follow(word.slot(), subject.as_ref(), id) else {
             capacity.release_bytes(growth);
@@ -149,6 +151,15 @@ impl<T> Change<'_, T> {
         let estranged = moves.is_some_and(|[left, _]| self.register.index.has_subject(left));
         let word = moves.map_or(word, |[_, to]| word.with_slot(Some(to), entry.deadline()));
         Ok(Booked { word, estranged, moves, weighed })
+    }
+
+    /// Tells whether the limit, as far as the list shows, keeps a session out of where it will belong.
+    fn is_refused(&self, slot: Slot, subject: Option<&Subject>) -> bool {
+        let (register, index) = (self.register, &self.register.index);
+        subject.filter(|_| register.rejects()).is_some_and(|subject| {
+            let to = index.locate(subject);
+            index.born_elsewhere(slot, &to).is_some() && index.is_full(&to, register.most())
+        })
     }
 
     fn follow(
@@ -263,6 +274,11 @@ impl<T> Register<T> {
             self.index.set_weight(slot, weight);
         }
         Ok(slot)
+    }
+
+    /// Tells whether whoever would have one session more than they may is refused.
+    pub(crate) fn rejects(&self) -> bool {
+        self.limit.is_some_and(|limit| limit.then == OnLimit::Reject)
     }
 
     /// Returns how many sessions a subject may have.

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use cloakroom::{
-    Builder, Cause, CreateError, ManualClock, OnFull, SaveError, SessionStore, Subject,
+    Builder, Cause, CreateError, ManualClock, OnFull, OnLimit, SaveError, SessionStore, Subject,
 };
 
 mod stress;
@@ -114,6 +114,20 @@ fn session_that_grows_evicts_guests_and_never_itself() {
 }
 
 #[test]
+fn save_that_a_limit_refuses_evicts_no_guest_for_its_bytes() {
+    let store = with_subjects(100).max_per_subject(1, OnLimit::Reject).build().unwrap();
+    let user = store.create_with(1_020);
+    let mut mine = store.create_with(40);
+    store.create_with(40);
+    *mine = 1_080;
+    assert_eq!(store.try_save(&mut mine), Err(SaveError::SubjectLimit));
+    assert_eq!((store.len(), store.stats().bytes), (3, 100));
+    // Whoever stays where they are may grow, however many the subject has.
+    store.try_update(user.id(), |data| *data = 1_060).unwrap();
+    assert_eq!((store.len(), store.stats().bytes), (2, 100));
+}
+
+#[test]
 fn store_that_refuses_evicts_nobody_for_bytes() {
     let store = builder(100).on_full(OnFull::Refuse).build().unwrap();
     let mut session = store.create_with(60);
@@ -162,7 +176,7 @@ fn panicking_weigher_leaves_the_store_as_it_was() {
 #[test]
 fn bound_holds_whatever_grows_shrinks_and_comes_at_the_same_time() {
     for _ in 0..rounds(60) {
-        let store = with_subjects(300).max_per_subject(2, cloakroom::OnLimit::RevokeOldest);
+        let store = with_subjects(300).max_per_subject(2, OnLimit::RevokeOldest);
         let store = store.max_sessions(40).build().unwrap();
         let theirs = store.clone();
         race(3, move |me| {

@@ -124,13 +124,19 @@ fn refused_sign_in_holds_no_place_in_a_bounded_store() {
 }
 
 #[test]
-fn rejected_sign_in_evicts_no_guest_from_a_full_store() {
+fn sign_in_that_the_limit_refuses_evicts_no_guest() {
     let store = builder(1, OnLimit::Reject).max_sessions(2).build().unwrap();
-    store.create_with(1);
+    let mine = store.create_with(1);
     let guest = store.create();
-    let refused = store.try_create_with(1).unwrap_err();
-    assert_eq!(refused.error, CreateError::SubjectLimit { max_per_subject: 1 });
-    assert!(store.contains(guest.id()) && store.stats().creates_refused == 1);
+    assert_eq!(
+        store.try_create_with(1).unwrap_err().error,
+        CreateError::SubjectLimit { max_per_subject: 1 }
+    );
+    assert!(!store.contains(store.create_with(1).id()));
+    assert!(store.contains(guest.id()) && store.contains(mine.id()));
+    assert_eq!(store.stats().creates_refused, 2);
+    store.try_create_with(2).unwrap();
+    assert!(!store.contains(guest.id()), "whom the limit lets in finds room");
 }
 
 #[test]

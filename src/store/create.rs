@@ -14,7 +14,6 @@ use crate::error::{CreateError, Rejected};
 use crate::id::sealed::Named;
 use crate::id::{AsSessionId, SessionId};
 use crate::index::Located;
-use crate::register::{OnLimit, Register};
 use crate::session::Session;
 use crate::shards::{Exclusive, Place};
 use crate::stats::Event;
@@ -172,15 +171,13 @@ impl<T> Inner<T> {
         };
         let now = self.clock.now();
         let mut ended = Vec::new();
-        let slot = self
-            .capacity
-            .reserve_both(weight)
-            .map_or_else(|| self.find_room((id, at.as_ref(), weight), now, &mut ended), Ok);
+        let at = (at.as_ref(), weight);
+        let slot = match self.capacity.reserve_both(weight) {
+            Some(slot) => Ok(slot),
+            None => self.room_for(id, at, now, &mut ended),
+        };
         let created = match slot {
-            Ok(slot) => {
-                let entry = self.begin(data, expiry, now);
-                self.insert(id, entry, (at.as_ref(), weight), slot, now, &mut ended)
-            }
+            Ok(slot) => self.insert(id, self.begin(data, expiry, now), at, slot, now, &mut ended),
             Err(error) => Err(Rejected { value: data, error }),
         };
         if let Err(Rejected { error, .. }) = &created {
@@ -194,21 +191,23 @@ impl<T> Inner<T> {
         created
     }
 
-    /// Returns a slot in a full store, from whoever makes room.
-    #[cold]
-    fn find_room(
+    /// Returns a slot in a full store, or says why there is none. What was evicted goes to `ended`.
+    fn room_for(
         &self,
-        (id, at, weight): (SessionId, Option<&Located>, u32),
+        id: SessionId,
+        (at, weight): (Option<&Located>, u32),
         now: Tick,
         ended: &mut Vec<Ended<T>>,
     ) -> Result<Slot<'_>, CreateError> {
         // Nobody is to make room for a session that its id keeps out, least of all the id's owner, or that its
-        // subject's limit does.
+        // subject's limit refuses.
         if self.is_taken(id, now) {
             return Err(CreateError::Taken);
         }
-        if let (Some(register), Some(at)) = (&self.register, at) {
-            self.admits(register, at)?;
+        if let (Some(register), Some(at)) = (self.register.as_ref().filter(|it| it.rejects()), at) {
+            if !self.make_room_in(register, at) {
+                return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
+            }
         }
         let slot = self.sweep_for_room(weight, now, || self.sweep.is_due(now));
         let slot = slot.or_else(|| match &self.register {
@@ -294,16 +293,9 @@ impl<T> Inner<T> {
             }
             drop(shard);
             if !at.is_some_and(|at| self.make_room_in(register, at)) {
-                return Err(over_limit(register));
+                return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
             }
         }
-    }
-
-    /// Says before anybody makes room in the store if a subject's limit rejects one session more.
-    fn admits(&self, register: &Register<T>, at: &Located) -> Result<(), CreateError> {
-        let rejects = register.limit.is_some_and(|limit| limit.then == OnLimit::Reject);
-        let full = rejects && register.index.holds(at, register.most());
-        if full && !self.make_room_in(register, at) { Err(over_limit(register)) } else { Ok(()) }
     }
 
     /// Makes the session that [`SessionStore::create`] promises where none could be stored.
@@ -338,8 +330,4 @@ impl<T> Inner<T> {
         }
         None
     }
-}
-
-fn over_limit<T>(register: &Register<T>) -> CreateError {
-    CreateError::SubjectLimit { max_per_subject: register.most() }
 }
