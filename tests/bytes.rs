@@ -114,6 +114,22 @@ fn session_that_grows_evicts_guests_and_never_itself() {
 }
 
 #[test]
+fn session_that_grows_takes_the_room_of_subjects_sessions_that_have_expired() {
+    let clock = ManualClock::new();
+    let store = with_subjects(100).clock(clock.clone()).idle_timeout(Duration::from_secs(60));
+    let store = store.build().unwrap();
+    (0..5).for_each(|_| _ = store.create_with(2_010));
+    let mut mine = store.create_with(1_050);
+    clock.advance(Duration::from_secs(59));
+    assert!(store.touch(mine.id()));
+    // No slice of the sweep has been due since.
+    clock.advance(Duration::from_secs(1));
+    *mine = 1_095;
+    assert_eq!(store.try_save(&mut mine), Ok(()));
+    assert!(store.stats().bytes <= 100);
+}
+
+#[test]
 fn save_that_a_limit_refuses_evicts_no_guest_for_its_bytes() {
     let store = with_subjects(100).max_per_subject(1, OnLimit::Reject).build().unwrap();
     let user = store.create_with(1_020);

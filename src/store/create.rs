@@ -310,6 +310,17 @@ impl<T> Inner<T> {
         }
     }
 
+    /// Sweeps a store that is full of bytes, as for a new session, until some are given back.
+    #[cold]
+    pub(super) fn sweep_for_bytes(&self, now: Tick) -> bool {
+        let before = self.capacity.bytes();
+        let mut slices = 0..if self.sweep.is_needed() { SLICES_FOR_ROOM } else { 0 };
+        slices.any(|_| {
+            self.sweep_slice(now);
+            self.capacity.bytes() < before
+        })
+    }
+
     /// Sweeps a full store for a slot as long as it is worth it, a few slices at the most: enough to find
     /// every expired session of a small store, and a bounded price for a flood that a large one refuses.
     #[cold]

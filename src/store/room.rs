@@ -75,13 +75,13 @@ impl<T> Inner<T> {
         None
     }
 
-    /// Ends a guest, but not the one of this id, for the bytes that another session has grown by. Returns whether it is
-    /// worth another try.
+    /// Ends a guest, but not the one of this id, or else what has expired, for the bytes that another session has grown
+    /// by. Returns whether it is worth another try.
     #[cold]
     pub(super) fn make_bytes(&self, spare: SessionId, now: Tick) -> bool {
         let Some(register) = &self.register else { return false };
         let Choice::Victim(victim) = self.choose(&register.index, spare, Some(spare), now) else {
-            return false;
+            return self.sweep_for_bytes(now);
         };
         let evicted = self.evict(&register.index, &victim, now);
         self.capacity.release(usize::from(evicted.is_some()));
