@@ -8,7 +8,7 @@ use triomphe::Arc;
 use std::cell::OnceCell;
 
 use crate::capacity::Capacity;
-use crate::clock::{NEVER, Tick};
+use crate::clock::Tick;
 use crate::entry::{Entry, Record};
 use crate::id::SessionId;
 use crate::index::{Full, Index, Located, Slot, seconds};
@@ -289,8 +289,7 @@ impl<T> Register<T> {
     /// Takes out a session that has left the table, once, and returns what it weighed.
     pub(crate) fn leave(&self, record: &Record<T>) -> u32 {
         let Some(slot) = record.slot() else { return 0 };
-        // The session is over: nobody asks for its deadline any more.
-        record.set_word(record.word().with_slot(None, NEVER));
+        record.set_word(Word::OVER);
         self.index.remove(slot)
     }
 }

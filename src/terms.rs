@@ -39,6 +39,9 @@ const NO_LIMIT: u64 = 63;
 pub(crate) struct Word(u64);
 
 impl Word {
+    /// The word of a record whose session is over: no node, nobody asks for its terms, and not all zero.
+    pub(crate) const OVER: Self = Self(SLIDES);
+
     /// Packs the terms of a session without a node; the limit loses its lowest two bits.
     #[inline]
     pub(crate) fn new(terms: Terms) -> Self {

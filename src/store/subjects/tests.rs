@@ -168,3 +168,16 @@ fn session_in_the_node_of_one_that_was_to_make_room_does_not_make_it() {
     let ended = store.inner.end_under(&register.index, &at, slot, id, Some(Cause::Displaced));
     assert_eq!((ended, store.contains(&next)), (Err(Standing::Renamed(next)), true));
 }
+
+#[test]
+fn record_of_a_session_that_is_over_is_not_one_that_was_never_stored() {
+    let clock = ManualClock::new();
+    let builder = SessionStore::<Whose>::builder().index_by(subject).clock(clock);
+    // To end when the lowest bits of the time, which are all that the index leaves of it, are zero.
+    let store = builder.ttl(Duration::from_nanos((30 << 25) - 1_000_000_000)).build().unwrap();
+    let session = store.create_with(1);
+    let (record, _) = session.versions();
+    assert!(!record.is_fresh());
+    store.destroy(session.id());
+    assert!(!record.is_fresh() && record.slot().is_none());
+}
