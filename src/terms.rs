@@ -187,4 +187,47 @@ mod tests {
         let often = (0..100).fold(once, |word, slot| word.with_slot(Some(slot + 1), start));
         assert_eq!(often.limit(start), once.limit(start));
     }
+
+    /// Each step gives the session another node, another deadline within its limit, or one that activity might have
+    /// moved it to, and is compared with what it would be if the limit were kept whole.
+    #[test]
+    fn limit_stays_within_its_part_of_the_distance_whatever_happens_to_the_deadline() {
+        let state = std::cell::Cell::new(7_u64);
+        let random = |below: u64| {
+            state.set(state.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+            let high = u128::from(state.get() ^ state.get() >> 29);
+            (high * u128::from(below) >> 64) as u64
+        };
+        for _ in 0..20_000 {
+            let origin = 1_000_000_000 + random(1 << random(61));
+            let exact = origin + random(1 << random(62));
+            let (mut deadline, mut furthest) = (exact.min(origin + random(1 << random(62))), 0);
+            let slides = random(2) == 1;
+            let mut word = Word::new(Terms { limit: exact, slides });
+            for _ in 0..20 {
+                let slot = random(1 << 31) as Slot;
+                word = match random(4) {
+                    0 => word.with_slot(Some(slot), deadline),
+                    1 => {
+                        let limit = word.limit(deadline);
+                        deadline = origin + random(limit.saturating_sub(origin).max(1));
+                        word.with_terms(Terms { limit, slides }, deadline)
+                    }
+                    2 => word.with_slot(None, deadline),
+                    _ => {
+                        let limit = word.limit(deadline);
+                        let left = limit.saturating_sub(deadline);
+                        deadline = deadline.max(limit - random(left.max(1)));
+                        word
+                    }
+                };
+                furthest = furthest.max(exact - deadline.min(exact));
+                let limit = word.limit(deadline);
+                assert!(limit <= exact, "{limit} is beyond {exact}");
+                assert!(exact - limit <= 3 + (furthest >> 23), "{exact} became {limit}");
+                assert_eq!(word.slides(), slides);
+                assert_ne!(word, Word::default(), "a word that was stored");
+            }
+        }
+    }
 }
