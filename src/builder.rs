@@ -167,7 +167,7 @@ impl<T> Builder<T> {
     /// Bounds how many bytes the sessions' data may take, as `weigher` says of each, beside
     /// [`max_sessions`](Self::max_sessions). Never exceeded.
     ///
-    /// Data that is larger than the bound, or than 4 GiB, is refused before any lock is taken, and so is what there is
+    /// Data that is larger than the bound, or of 4 GiB and more, is refused before any lock is taken, and so is what there is
     /// no room for: the session's old data stays. Room is made as at `max_sessions`, by as many as it takes, at
     /// the most 1024 for one new session. At least 1. Default: no bound.
     ///

@@ -30,7 +30,8 @@ pub enum Cause {
     Destroyed,
     /// Its deadline passed.
     Expired,
-    /// It made room for another at [`max_sessions`](crate::Builder::max_sessions).
+    /// It made room for another at [`max_sessions`](crate::Builder::max_sessions) or
+    /// [`max_bytes`](crate::Builder::max_bytes).
     Evicted,
     /// Its id was replaced by [`rotate`](crate::SessionStore::rotate); the session lives on under
     /// the new id.

@@ -55,7 +55,8 @@ pub enum OnLimit {
     /// The session that has been the subject's the longest ends.
     RevokeOldest,
     /// The session that was used the longest ago ends. Where nothing says when a session was used, because
-    /// the store has no idle timeout or the session a lifetime of its own, its creation counts.
+    /// the store has no idle timeout or the session a lifetime of its own, its creation counts. In its last
+    /// stretch, as [`last_seen`](crate::SessionInfo::last_seen) has it, a session may count as idle that is used.
     RevokeIdlest,
 }
 

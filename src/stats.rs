@@ -166,7 +166,7 @@ pub struct StoreStats {
     pub destroyed: u64,
     /// Sessions removed because they had expired, by whatever operation.
     pub expired: u64,
-    /// Live sessions removed to make room at `max_sessions`.
+    /// Live sessions removed to make room at `max_sessions` or `max_bytes`.
     pub evicted: u64,
     /// Ids replaced by `rotate`.
     pub rotated: u64,
@@ -182,7 +182,8 @@ pub struct StoreStats {
     pub conflicts: u64,
     /// Calls of `save` and `try_save` on a session that had ended.
     pub saves_refused: u64,
-    /// New sessions that found the store full, or their subject with as many as it may have.
+    /// New sessions that found the store full, or their subject with as many as it may have, or whose data was too
+    /// large.
     pub creates_refused: u64,
     /// Panics of user code, a listener or a value's `Drop`, that the store caught.
     pub panics: u64,

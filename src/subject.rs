@@ -10,7 +10,7 @@ use crate::sync::RandomState;
 /// [`index_by`](crate::Builder::index_by) makes of a session's data.
 ///
 /// Made from an integer, a string or the 16 bytes of a UUID. Integers of all types are one: 42 is the same
-/// subject as `i64` and as `u32`. A UUID is its 128 bits, read as one integer, in the order of its bytes. Of a
+/// subject as `i64` and as `u32`; a negative one is its two's complement of 128 bits. A UUID is its 128 bits, read as one integer, in the order of its bytes. Of a
 /// string only a keyed digest is kept: the key is the process's own, so a `Subject` is nothing to store
 /// or to send.
 ///
@@ -104,6 +104,7 @@ mod tests {
         assert_eq!(Subject::from(7_u8), Subject::from(7_i128));
         assert_eq!(Subject::from(-7_i8), Subject::from(-7_isize));
         assert_ne!(Subject::from(-7_i8), Subject::from(7_i8));
+        assert_eq!(Subject::from(-7_i8), Subject::from(7_u128.wrapping_neg()));
         assert_eq!(Subject::from(7_u128.to_be_bytes()), Subject::from(7_usize));
         let high = Subject::from(1_u128 << 120);
         assert_ne!(high, Subject::from(1_u128 << 119));

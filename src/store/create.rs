@@ -116,7 +116,8 @@ impl<T> SessionStore<T> {
     ///
     /// [`CreateError::Taken`] if a live session has the id; [`CreateError::AtCapacity`] if the store
     /// is full and nothing may be evicted; [`CreateError::SubjectLimit`] if the session's subject has
-    /// as many as it may.
+    /// as many as it may; [`CreateError::TooLarge`] and [`CreateError::AtByteLimit`] at
+    /// [`max_bytes`](crate::Builder::max_bytes).
     pub fn try_create_with_id(
         &self,
         id: impl AsSessionId,

@@ -120,7 +120,8 @@ impl<T> SessionStore<T> {
     /// Watches for the end of a session; `None` if there is no live one of this id. Does not count as activity.
     ///
     /// For whatever is to end with its session: a WebSocket, a stream of events. The store lives as long as a watch of
-    /// it.
+    /// it. Of a caller's id that begins another session while the end of the one before is still being told, a watch
+    /// may take that end for its own.
     ///
     /// # Locking
     ///

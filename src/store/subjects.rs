@@ -111,9 +111,9 @@ impl<T> SessionStore<T> {
 
     /// Ends all sessions of a subject, and returns how many: "log out everywhere".
     ///
-    /// No session that was the subject's when the call began is so afterwards, whatever is signed in, saved or
-    /// rotated meanwhile. One that becomes the subject's during the call may be ended or not. They end with
-    /// [`Cause::Revoked`].
+    /// No session that is the subject's from when the call begins outlives it, whatever is signed in, saved or rotated
+    /// meanwhile. One that becomes the subject's during the call, for the first time or again, may be ended or not.
+    /// They end with [`Cause::Revoked`].
     ///
     /// # Locking
     ///
