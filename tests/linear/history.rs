@@ -129,11 +129,9 @@ impl History {
             if numbers.len() < named.len() {
                 return Err(format!("{taken:?} names one twice, or one that nobody made"));
             }
-            if let Some(keep) = keep {
-                let kept = self.numbers.get(keep).copied();
-                if kept.is_some_and(|kept| !numbers.insert(kept)) {
-                    acts.push(act(Event::NotKept(*keep)));
-                }
+            let kept = keep.and_then(|keep| Some((*self.numbers.get(&keep)?, keep)));
+            if let Some((number, keep)) = kept.filter(|(number, _)| !numbers.insert(*number)) {
+                acts.push(act(Event::NotKept(number, keep)));
             }
             let others = self.numbers.values().filter(|number| !numbers.contains(number));
             let others: BTreeSet<_> = others.copied().collect();

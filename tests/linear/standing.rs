@@ -39,8 +39,9 @@ pub(crate) enum Event {
     Listed(SessionId),
     /// A list, or a revocation, that left this session out: at some instant it was not the subject's.
     NotSubjects(u64),
-    /// A revocation that did not keep the session under this id: at some instant it was not the subject's.
-    NotKept(SessionId),
+    /// A revocation that did not keep this session: at some instant, before it ended, it was not the
+    /// subject's under that id.
+    NotKept(u64, SessionId),
 }
 
 /// A recorded operation, or a part of one, between two stamps.
@@ -109,7 +110,9 @@ impl Step for Act {
             Event::Revoked(id) => subjects_at(id).then(|| change(state, id, |_| None))?,
             Event::Missed(id) => as_it_is(find(state, id).is_none()),
             Event::Listed(id) => as_it_is(subjects_at(id)),
-            Event::NotKept(id) => as_it_is(!subjects_at(id)),
+            Event::NotKept(number, id) => {
+                as_it_is(state.iter().any(|it| it.number == number) && !subjects_at(id))
+            }
             Event::NotSubjects(number) => {
                 as_it_is(!state.iter().filter(subjects).any(|visit| visit.number == number))
             }
@@ -123,7 +126,7 @@ impl Step for Act {
             | Event::Missed(_)
             | Event::Listed(_)
             | Event::NotSubjects(_)
-            | Event::NotKept(_) => true,
+            | Event::NotKept(..) => true,
             Event::Created(_)
             | Event::SignedIn(_)
             | Event::SignedOut(_)
