@@ -400,3 +400,17 @@ impl<T> Exclusive<'_, T> {
         self.layout.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bucket_beyond_the_table_is_not_full() {
+        let shards = Shards::<u64>::new(2);
+        let table = shards.map.shards()[0].read();
+        for index in [table.buckets(), table.buckets() + 1, usize::MAX] {
+            assert!(full_bucket(&table, index).is_none());
+        }
+    }
+}

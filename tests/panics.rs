@@ -399,6 +399,24 @@ impl Drop for Worse {
     }
 }
 
+/// A payload whose panic has a payload that panics in turn.
+struct Worst;
+
+impl Drop for Worst {
+    fn drop(&mut self) {
+        panic_any(Worse);
+    }
+}
+
+#[test]
+fn payload_of_a_payload_that_panics_is_let_go_of_unseen() {
+    let store = SessionStore::<u64>::builder().shards(2).on_end(|_| panic_any(Worst));
+    let store = store.build().unwrap();
+    let session = store.create();
+    assert!(catch(|| store.destroy(session.id())).is_ok_and(|destroyed| destroyed));
+    assert_eq!((store.len(), store.stats().panics), (0, 1));
+}
+
 #[test]
 fn payload_that_panics_when_dropped_is_contained_too() {
     let store = SessionStore::<u64>::builder().shards(2).on_end(|_| panic_any(Worse));

@@ -276,3 +276,67 @@ fn sweep_that_finds_much_to_the_end_of_a_pass_runs_another() {
     assert_eq!(store.stats().swept, 800);
     assert!(slices > pass + pass / 2, "{slices} slices, and a pass has {pass}");
 }
+
+/// The bound on the time that a slice holds a shard, shared or not.
+#[test]
+fn looks_stop_after_the_buckets_they_were_given() {
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    ids_of(&store, 0, 100).into_iter().for_each(|bits| put_in(&store, bits, NEVER));
+    let mut shard = store.inner.gate.exclusive(0);
+    assert_eq!(shard.buckets(), 128);
+    // From, at most, looked, next.
+    let cases =
+        [(0, 10, 10, Some(10)), (3, 10, 10, Some(13)), (120, 10, 8, None), (118, 10, 10, None)];
+    for (from, most, looked, next) in cases {
+        let go_on = |_, _| std::ops::ControlFlow::Continue(());
+        let stretch = shard.take(from, most, |_| false, go_on);
+        assert_eq!((stretch.looked, stretch.next), (looked, next), "take from {from}");
+    }
+    drop(shard);
+    let shard = store.inner.gate.shared(0);
+    for (from, most, looked, next) in cases {
+        let go_on = |_, _: &Entry<u64>| std::ops::ControlFlow::Continue(());
+        let stretch = shard.look(from, most, go_on);
+        assert_eq!((stretch.looked, stretch.next), (looked, next), "look from {from}");
+    }
+    for (most, seen) in [(10, 10), (128, 128), (1_000, 128)] {
+        assert_eq!(shard.look_around(77, most, |_, _| std::ops::ControlFlow::Continue(())), seen);
+    }
+    let first = shard.look_around(0, 128, |_, _| std::ops::ControlFlow::Break(()));
+    assert!((1..=29).contains(&first), "28 of 128 are empty, and {first} were looked at");
+}
+
+#[test]
+fn slice_removes_sixty_four_at_a_time() {
+    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
+    ids_of(&store, 0, 100).into_iter().for_each(|bits| put_in(&store, bits, 2));
+    for swept in [64, 100, 100] {
+        store.inner.sweep_slice(store.inner.clock.now());
+        assert_eq!(store.stats().swept, swept);
+    }
+}
+
+/// An insert of which the share would be all of a table that was once full.
+#[test]
+fn insert_looks_at_a_bounded_part_of_a_table_that_is_nearly_empty() {
+    let mut found = 0;
+    for _ in 0..5 {
+        let script = Script::default();
+        let builder = script.builder().ttl(MINUTE * 10_000).clock(ManualClock::new());
+        let store = builder.build().unwrap();
+        assert!(slices_due(&store, 100) < 100);
+        let ids = ids_of(&store, 0, 4_000);
+        put_in(&store, ids[0], 2);
+        ids[1..].iter().for_each(|bits| put_in(&store, *bits, NEVER));
+        for bits in &ids[1..] {
+            let place = store.inner.gate.place(id(*bits));
+            assert!(store.inner.gate.exclusive(0).remove(&place).is_some());
+            store.inner.capacity.release(1);
+        }
+        script.then(&ids[1..2]);
+        store.create();
+        found += store.stats().swept;
+    }
+    // One in 8192 buckets, of which 128 are looked at: it is not found five times by chance.
+    assert!(found < 5);
+}
