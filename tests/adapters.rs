@@ -79,6 +79,18 @@ mod tower {
         }
     }
 
+    /// A store's clock may be some milliseconds behind the date.
+    #[test]
+    fn session_is_over_at_its_date_though_the_clock_stands_still() {
+        let sessions = SessionStore::builder().clock(ManualClock::new()).build().unwrap();
+        let store = Store::from(sessions);
+        let record = create(&store, Duration::from_millis(1));
+        while OffsetDateTime::now_utc() <= record.expiry_date {
+            std::hint::spin_loop();
+        }
+        assert_eq!(load(&store, record.id), None);
+    }
+
     #[test]
     fn far_dates_are_kept() {
         let store = Store::default();
@@ -286,6 +298,19 @@ mod of_async_session {
         assert!(store.sessions().contains(loaded.id()));
         assert!(!store.sessions().contains(&cookie));
         assert!(store.sessions().destroy(loaded.id()));
+        assert_eq!(load(&store, &cookie), None);
+    }
+
+    #[test]
+    fn session_is_over_at_its_date_though_the_clock_stands_still() {
+        let sessions = SessionStore::builder().clock(ManualClock::new()).build().unwrap();
+        let store = Store::from(sessions);
+        let session = session(Some(Duration::from_millis(1)));
+        let date = *session.expiry().unwrap();
+        let cookie = block_on(store.store_session(session)).unwrap().unwrap();
+        while Utc::now() <= date {
+            std::hint::spin_loop();
+        }
         assert_eq!(load(&store, &cookie), None);
     }
 
