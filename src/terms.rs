@@ -196,7 +196,7 @@ mod tests {
         let random = |below: u64| {
             state.set(state.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
             let high = u128::from(state.get() ^ state.get() >> 29);
-            (high * u128::from(below) >> 64) as u64
+            ((high * u128::from(below)) >> 64) as u64
         };
         for _ in 0..20_000 {
             let origin = 1_000_000_000 + random(1 << random(61));
