@@ -138,7 +138,8 @@ impl<T> Watch<T> {
 
     /// Waits for the end of the session, and returns why it ended. Takes a thread: in async code, `await` it.
     ///
-    /// Wakes when the session is to expire, so that it returns in time even if nobody uses the store.
+    /// Wakes when the session is to expire, so that it returns in time even if nobody uses the store. Not for a
+    /// listener or a `Drop` of the data: of ends that are noticed there one is told after they have returned.
     #[cfg(not(cloakroom_loom))]
     pub fn wait(mut self) -> Cause {
         struct Unpark(std::thread::Thread);
@@ -190,5 +191,34 @@ impl<T> Drop for Watch<T> {
 impl<T> std::fmt::Debug for Watch<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Watch").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_bare(store: &SessionStore<u64>) -> bool {
+        let watched = store.watched();
+        !watched.any() && watched.parts.iter().all(|part| part.lock().is_empty())
+    }
+
+    #[test]
+    fn watches_that_were_told_dropped_or_refused_leave_nothing() {
+        let store = SessionStore::<u64>::builder().build().unwrap();
+        let mut session = store.create();
+        let id = *session.id();
+        assert!(store.watch("nobody").is_none() && is_bare(&store));
+        let (dropped, told) = (store.watch(&id).unwrap(), store.watch(&id).unwrap());
+        drop(dropped);
+        assert!(!is_bare(&store));
+        assert!(store.rotate(&mut session) && is_bare(&store));
+        assert!(store.watch(&id).is_none() && is_bare(&store));
+        // One of the new id is not touched by the drop of one of the old.
+        let other = store.watch(session.id()).unwrap();
+        assert_eq!(told.wait(), Cause::Rotated);
+        assert!(!is_bare(&store));
+        drop(other);
+        assert!(is_bare(&store) && store.destroy(session.id()) && is_bare(&store));
     }
 }

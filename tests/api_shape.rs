@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Attributes, Builder, Cause, Clock, End, ManualClock, OnFull, Session, SessionId, SessionStore,
-    SessionToken, StoreStats,
+    Attributes, Builder, Cause, Clock, End, ManualClock, OnFull, Policy, Session, SessionId,
+    SessionInfo, SessionStore, SessionToken, StoreStats, Subject, Watch,
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -144,8 +144,13 @@ fn handles_and_stores_go_where_threads_and_tasks_need_them() {
     everywhere::<Clock>();
     everywhere::<ManualClock>();
     everywhere::<StoreStats>();
+    everywhere::<Watch<Visitor>>();
+    everywhere::<SessionInfo>();
+    everywhere::<Subject>();
+    everywhere::<Policy>();
     copied::<SessionId>();
     copied::<SessionToken>();
+    copied::<Subject>();
     // Neither needs anything of the data.
     cloned::<SessionStore<Rigid>>();
     cloned::<Session<Rigid>>();

@@ -1,6 +1,7 @@
 //! `max_bytes`: what the sessions weigh together never exceeds the bound, and what is refused changes nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cloakroom::{
@@ -187,6 +188,24 @@ fn panicking_weigher_leaves_the_store_as_it_was() {
     *session = 30;
     assert!(store.save(&session));
     assert_eq!(store.stats().bytes, 30);
+}
+
+#[test]
+fn what_is_given_back_is_what_was_taken_whatever_the_weigher_says_later() {
+    static SAYS: AtomicUsize = AtomicUsize::new(30);
+    let says = |bytes| SAYS.store(bytes, Ordering::SeqCst);
+    let builder = SessionStore::<u64>::builder().max_bytes(100, |_| SAYS.load(Ordering::SeqCst));
+    let store = builder.build().unwrap();
+    let mut sessions: Vec<_> = (0..3).map(|_| store.create()).collect();
+    says(7);
+    store.destroy(sessions.remove(0).id());
+    assert_eq!(store.stats().bytes, 60);
+    assert!(store.save(&sessions[0]) && store.rotate(&mut sessions[1]));
+    assert_eq!(store.stats().bytes, 37);
+    says(101);
+    assert!(!store.save(&sessions[1]));
+    store.clear();
+    assert_eq!(store.stats().bytes, 0);
 }
 
 #[test]

@@ -114,6 +114,21 @@ fn taken_id_displaces_nobody() {
 }
 
 #[test]
+fn expired_session_keeps_none_out_of_its_own_id() {
+    for then in [OnLimit::Reject, OnLimit::RevokeOldest] {
+        let clock = ManualClock::new();
+        let builder = builder(1, then).clock(clock.clone()).ttl(Duration::from_secs(60));
+        let store = builder.build().unwrap();
+        for expired in 0..3 {
+            let session = store.try_create_with_id("their own", 1).unwrap();
+            assert_eq!(store.sessions_of(1)[0].id, *session.id());
+            assert_eq!((store.len(), store.stats().expired), (1, expired));
+            clock.advance(Duration::from_secs(60));
+        }
+    }
+}
+
+#[test]
 fn refused_sign_in_holds_no_place_in_a_bounded_store() {
     let store = builder(1, OnLimit::Reject).max_sessions(2).build().unwrap();
     store.create_with(1);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -208,6 +208,22 @@ fn panicking_index_by_leaves_the_store_as_it_was() {
     *session = 2;
     assert!(store.save(&session));
     assert_eq!(store.count_of(2), 1);
+}
+
+#[test]
+fn session_leaves_the_list_it_was_put_in_whatever_index_by_says_later() {
+    static SAYS: AtomicU64 = AtomicU64::new(1);
+    let says = |user| SAYS.store(user, Ordering::SeqCst);
+    let builder = builder().index_by(|_| Some(Subject::from(SAYS.load(Ordering::SeqCst))));
+    let store = builder.build().unwrap();
+    let mut sessions: Vec<_> = (0..3).map(|_| store.create()).collect();
+    says(2);
+    assert!(store.rotate(&mut sessions[0]) && store.destroy(sessions[1].id()));
+    assert_eq!((store.count_of(1), store.count_of(2)), (2, 0));
+    sessions[2].visits += 1;
+    store.update(sessions[2].id(), |visitor| visitor.visits += 1).unwrap();
+    assert_eq!(store.revoke_all(1) + store.revoke_all(2), 2);
+    assert!(store.is_empty());
 }
 
 #[test]
