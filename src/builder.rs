@@ -306,6 +306,11 @@ impl<T> Builder<T> {
     /// index follows the data. It is to depend on the data alone: what is changed inside of stored data, without
     /// a save, is not noticed.
     ///
+    /// # Expiry
+    ///
+    /// With both a [`ttl`](Self::ttl) and an [`idle_timeout`](Self::idle_timeout), the absolute limit may come early by
+    /// a part in 2^23 of what lies between the two: 10 ms in a day. It is never late.
+    ///
     /// # Locking
     ///
     /// Runs outside every lock, before anything is stored. May call the store.
