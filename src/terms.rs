@@ -200,8 +200,11 @@ mod tests {
         };
         for _ in 0..20_000 {
             let origin = 1_000_000_000 + random(1 << random(61));
-            let exact = origin + random(1 << random(62));
-            let (mut deadline, mut furthest) = (exact.min(origin + random(1 << random(62))), 0);
+            // Half of them as long as goes into a size, from where the first deadline lies.
+            let most = 1 << random(62);
+            let exact = origin + if random(2) == 0 { most - 1 } else { random(most) };
+            let begin = random(1 << random(62)) * random(2);
+            let (mut deadline, mut furthest) = (exact.min(origin + begin), 0);
             let slides = random(2) == 1;
             let mut word = Word::new(Terms { limit: exact, slides });
             for _ in 0..20 {
