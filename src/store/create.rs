@@ -206,7 +206,8 @@ impl<T> Inner<T> {
             return Err(CreateError::Taken);
         }
         if let (Some(register), Some(at)) = (self.register.as_ref().filter(|it| it.rejects()), at) {
-            if !self.make_room_in(register, at) {
+            let full = register.index.is_full(at, register.most());
+            if full && !self.make_room_in(register, at) {
                 return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
             }
         }
