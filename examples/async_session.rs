@@ -132,7 +132,7 @@ async fn sign_out_everywhere(
     Extension(session): Extension<Current>,
 ) -> Result<String, StatusCode> {
     let user = session.lock().get_raw("user").ok_or(StatusCode::UNAUTHORIZED)?;
-    let ended = store.sessions().retain(|_, state| state.data.get("user") != Some(&user));
+    let ended = store.sessions().retain(|_, state| state.get("user") != Some(&*user));
     Ok(line(&json!({ "ended": ended })))
 }
 

@@ -67,7 +67,7 @@ async fn sign_out_everywhere(store: State<Store>, session: Session) -> Reply {
     let Some(user) = user else {
         return Err(StatusCode::UNAUTHORIZED);
     };
-    let ended = store.sessions().retain(|_, record| record.data.get("user") != Some(&user));
+    let ended = store.sessions().retain(|_, state| state.get("user").as_ref() != Some(&user));
     line(&json!({ "ended": ended }))
 }
 

@@ -29,5 +29,7 @@ pub mod actix_session;
 pub mod async_session;
 #[cfg(feature = "axum")]
 pub mod axum;
+#[cfg(any(feature = "tower-sessions", feature = "async-session"))]
+mod packed;
 #[cfg(feature = "tower-sessions")]
 pub mod tower_sessions;

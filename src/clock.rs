@@ -41,8 +41,7 @@ pub(crate) fn after(now: Tick, lifetime: u64) -> Tick {
     now.saturating_add(lifetime).min(LAST)
 }
 
-/// Returns the date and time by the wall clock: the exact one, because a coarse one is behind, and what is
-/// left until a date would be too much.
+/// Returns the date and time by the wall clock, exactly.
 #[cfg(any(feature = "tower-sessions", feature = "async-session"))]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub(crate) fn wall() -> SystemTime {
@@ -128,6 +127,18 @@ impl Clock {
             Source::Ticking(clock) => clock.now(),
             Source::Manual(clock) => clock.now(),
         }
+    }
+
+    /// Returns how long ago 1970 was by the wall clock. The system's clock is coarse, and so is this then:
+    /// asked before [`now`](Self::now) the two are of the same tick, which is a fifth of the price and tells
+    /// better what is left until a date, or they are of one and the next, and it is a tick too much.
+    #[cfg(any(feature = "tower-sessions", feature = "async-session"))]
+    pub(crate) fn since_1970(&self) -> Duration {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if matches!(self.0, Source::System) {
+            return system::since_1970();
+        }
+        wall().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
     }
 
     /// Returns the time for a load: as [`now`](Self::now), unless the clock is a ticking one. Written
@@ -274,6 +285,11 @@ mod system {
         // Both Relaxed: see `now`.
         SUSPENDED.time.fetch_max(boot.saturating_sub(monotonic), Ordering::Relaxed);
         SUSPENDED.measured_at.fetch_max(coarse, Ordering::Relaxed);
+    }
+
+    #[cfg(any(feature = "tower-sessions", feature = "async-session"))]
+    pub(super) fn since_1970() -> std::time::Duration {
+        std::time::Duration::from_nanos(read(ClockId::RealtimeCoarse))
     }
 
     #[inline]

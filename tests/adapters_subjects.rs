@@ -24,7 +24,9 @@ fn named(user: Option<&str>) -> Option<Subject> {
 
 #[test]
 fn subject_follows_what_tower_sessions_saves() {
-    let by = |record: &Record| named(record.data.get("user").and_then(|user| user.as_str()));
+    let by = |state: &tower_sessions::State| {
+        named(state.get("user").as_ref().and_then(|user| user.as_str()))
+    };
     let builder = SessionStore::builder().index_by(by).max_per_subject(1, OnLimit::Reject);
     let store = tower_sessions::Store::from(builder.build().unwrap());
     let sessions = store.sessions();
@@ -71,7 +73,7 @@ fn subject_follows_what_actix_session_updates() {
 
 #[test]
 fn subject_follows_what_async_session_stores() {
-    let by = |state: &asynchronous::State| named(state.data.get("user").map(String::as_str));
+    let by = |state: &asynchronous::State| named(state.get("user"));
     let store = SessionStore::builder().index_by(by).build().unwrap();
     let store = asynchronous::Store::from(store);
     let cookie = block_on(store.store_session(Session::new())).unwrap().unwrap();

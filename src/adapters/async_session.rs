@@ -8,7 +8,7 @@
 //! let sessions = SessionStore::builder()
 //!     .ttl(Duration::from_secs(12 * 60 * 60))   // the absolute lifetime
 //!     .max_sessions(1_000_000)
-//!     .index_by(|state: &State| state.data.get("user").map(Subject::from))
+//!     .index_by(|state: &State| state.get("user").map(Subject::from))
 //!     .build()?;
 //! let store = Store::from(sessions);
 //! // app.with(tide::sessions::SessionMiddleware::new(store.clone(), secret));
@@ -46,33 +46,55 @@
 //! copies them too, because what it is given shares its data with its clones. The [`SessionStore`] itself,
 //! with a type of your own, does none of that: there, a load allocates nothing.
 
+mod digest;
 mod parts;
 
-use std::collections::HashMap;
 use std::fmt;
 
 use async_session::chrono::{DateTime, Utc};
 use async_session::{Result, Session, async_trait};
 
+use crate::adapters::packed::Packed;
 use crate::clock;
 use crate::error::{CreateError, Rejected};
+use crate::id::SessionId;
 use crate::store::{Expiry, SessionStore};
 
-/// What a store keeps of a session.
+/// What a store keeps of a session: all but the id, which it is kept under.
 ///
-/// `Debug` shows how many values there are, and nothing of them.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// The data is kept in one piece, so that a save or a load touches as little memory as it can.
+///
+/// `Debug` shows how many values there are and when the session ends, and nothing of the values.
+#[derive(Clone, PartialEq, Eq)]
 pub struct State {
-    /// JSON text for each key.
-    pub data: HashMap<String, String>,
-    /// When the session ends; `None` leaves that to the store.
-    pub expiry: Option<DateTime<Utc>>,
+    /// As `parts` writes it.
+    data: Packed,
+    expiry: Option<DateTime<Utc>>,
+}
+
+impl State {
+    /// Returns a value, which is JSON.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.iter().find(|(other, _)| *other == key).map(|(_, value)| value)
+    }
+
+    /// Returns all keys and values.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        parts::pairs(self.data.reader())
+    }
+
+    /// Returns when the session ends; `None` leaves that to the store.
+    #[must_use]
+    pub fn expiry(&self) -> Option<DateTime<Utc>> {
+        self.expiry
+    }
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
-            .field("len", &self.data.len())
+            .field("len", &self.iter().len())
             .field("expiry", &self.expiry)
             .finish_non_exhaustive()
     }
@@ -105,27 +127,36 @@ pub struct Store {
 }
 
 impl Store {
+    /// Returns the end at a date: at once, if that is past.
+    fn until(&self, date: Option<DateTime<Utc>>) -> Expiry {
+        // In nanoseconds: two dates of the calendar are dear to make and to subtract.
+        date.map_or(Expiry::Never, |date| {
+            let seconds = i128::from(date.timestamp());
+            let nanos = i128::from(date.timestamp_subsec_nanos());
+            self.sessions.expiry_at(seconds * 1_000_000_000 + nanos)
+        })
+    }
+
     /// Returns the sessions: to list, revoke, count and purge them.
     ///
-    /// `sessions().destroy(session.id())` finds an async-session's session by its id.
+    /// They are under async-session's ids: [`session_id`] translates one.
     #[must_use]
     pub fn sessions(&self) -> &SessionStore<State> {
         &self.sessions
     }
 
-    /// Stores a session under its id, or under a new one where that is taken. Returns its cookie's value.
-    fn create(&self, mut session: Session, mut cookie: String, mut state: State) -> Result<String> {
+    /// Stores a session under an id, or under a new one where that is taken. Returns its cookie's value.
+    fn create(&self, id: &SessionId, mut cookie: String, mut state: State) -> Result<String> {
+        let mut id = *id;
         loop {
-            let expiry = until(state.expiry);
-            match self.sessions.create_dated_as(session.id(), state, expiry) {
+            let expiry = self.until(state.expiry);
+            match self.sessions.create_dated_as(&id, state, expiry) {
                 Ok(_) => return Ok(cookie),
                 Err(Rejected { value, error: CreateError::Taken }) => {
                     state = value;
-                    session.regenerate();
-                    let kept = session.clone();
-                    cookie = std::mem::replace(&mut session, kept)
-                        .into_cookie_value()
-                        .unwrap_or_default();
+                    let other = Session::new();
+                    id = session_id(other.id());
+                    cookie = other.into_cookie_value().unwrap_or_default();
                 }
                 Err(rejected) => return Err(rejected.error.into()),
             }
@@ -139,14 +170,16 @@ impl From<SessionStore<State>> for Store {
     }
 }
 
-fn now() -> DateTime<Utc> {
-    clock::wall().into()
+/// Returns the id in this crate's form: the first half of it, which is a digest of the cookie.
+///
+/// A text that is no such digest is digested.
+#[must_use]
+pub fn session_id(id: &str) -> SessionId {
+    digest::first_half(id).unwrap_or_else(|| SessionId::digest(id))
 }
 
-/// Returns how long it is until a date: nothing, if that is past.
-fn until(expiry: Option<DateTime<Utc>>) -> Expiry {
-    let left = |date: DateTime<Utc>| date.signed_duration_since(now()).to_std().unwrap_or_default();
-    expiry.map_or(Expiry::Never, |date| Expiry::After(left(date)))
+fn now() -> DateTime<Utc> {
+    clock::wall().into()
 }
 
 #[async_trait]
@@ -156,26 +189,26 @@ impl async_session::SessionStore for Store {
             return Ok(None);
         };
         let is_over = |state: &State| state.expiry.is_some_and(|date| date <= now());
-        let found = self.sessions.load_dated(&id, is_over);
-        found.map(|state| parts::assemble(id, &state)).transpose()
+        let key = session_id(&id);
+        let assemble = |state: &State| parts::assemble(id, state);
+        self.sessions.load_dated(&key, is_over, assemble).transpose()
     }
 
     async fn store_session(&self, session: Session) -> Result<Option<String>> {
+        let id = session_id(session.id());
         let state = State { data: parts::data(&session)?, expiry: session.expiry().copied() };
-        // The cookie's value can only be had for the session.
-        let kept = session.clone();
-        kept.reset_data_changed();
+        session.reset_data_changed();
         if let Some(cookie) = session.into_cookie_value() {
-            return self.create(kept, cookie, state).map(Some);
+            return self.create(&id, cookie, state).map(Some);
         }
-        let expiry = until(state.expiry);
+        let expiry = self.until(state.expiry);
         // Refused and counted where there is nothing to update: see the module.
-        self.sessions.replace(kept.id(), state, expiry)?;
+        self.sessions.replace(&id, state, expiry)?;
         Ok(None)
     }
 
     async fn destroy_session(&self, session: Session) -> Result {
-        self.sessions.destroy(session.id());
+        self.sessions.destroy(&session_id(session.id()));
         Ok(())
     }
 

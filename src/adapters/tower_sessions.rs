@@ -1,15 +1,14 @@
 //! A store for [tower-sessions](https://docs.rs/tower-sessions) 0.15, for axum and other tower services.
 //!
 //! ```
-//! use cloakroom::adapters::tower_sessions::Store;
+//! use cloakroom::adapters::tower_sessions::{State, Store};
 //! use cloakroom::{SessionStore, Subject};
 //! use std::time::Duration;
-//! use tower_sessions::session::Record;
 //!
 //! let sessions = SessionStore::builder()
 //!     .ttl(Duration::from_secs(12 * 60 * 60))   // the absolute lifetime
 //!     .max_sessions(1_000_000)
-//!     .index_by(|record: &Record| record.data.get("user")?.as_str().map(Subject::from))
+//!     .index_by(|state: &State| state.get("user")?.as_str().map(Subject::from))
 //!     .build()?;
 //! let store = Store::from(sessions);
 //! // let layer = tower_sessions::SessionManagerLayer::new(store.clone());
@@ -45,6 +44,12 @@
 //! call is a boxed future, and `Session` above it takes a lock and JSON for each value. The
 //! [`SessionStore`] itself, with a type of your own, does none of that: there, a load allocates nothing.
 
+mod shapes;
+mod state;
+mod value;
+
+pub use state::State;
+
 use async_trait::async_trait;
 use time::OffsetDateTime;
 use tower_sessions_core::session::{Id, Record};
@@ -78,22 +83,28 @@ use crate::store::{Expiry, SessionStore};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Store {
-    sessions: SessionStore<Record>,
+    sessions: SessionStore<State>,
 }
 
 impl Store {
+    /// Returns the end at a date: at once, if that is past.
+    fn until(&self, date: OffsetDateTime) -> Expiry {
+        // In nanoseconds: two dates of the calendar are dear to make and to subtract.
+        self.sessions.expiry_at(date.unix_timestamp_nanos())
+    }
+
     /// Returns the sessions: to list, revoke, count and purge them.
     ///
     /// They are under the ids that the cookies carry: [`session_id`] translates one. A record's own `id`
     /// is what it was saved under, and stays so if you [`rotate`](SessionStore::rotate) it.
     #[must_use]
-    pub fn sessions(&self) -> &SessionStore<Record> {
+    pub fn sessions(&self) -> &SessionStore<State> {
         &self.sessions
     }
 }
 
-impl From<SessionStore<Record>> for Store {
-    fn from(sessions: SessionStore<Record>) -> Self {
+impl From<SessionStore<State>> for Store {
+    fn from(sessions: SessionStore<State>) -> Self {
         Self { sessions }
     }
 }
@@ -114,31 +125,31 @@ fn now() -> OffsetDateTime {
     clock::wall().into()
 }
 
-/// Returns how long it is until a date: nothing, if that is past.
-fn until(date: OffsetDateTime) -> Expiry {
-    Expiry::After((date - now()).try_into().unwrap_or_default())
-}
-
 #[async_trait]
 impl tower_sessions_core::SessionStore for Store {
     async fn create(&self, record: &mut Record) -> Result<()> {
-        let created = self.sessions.create_dated(record.clone(), until(record.expiry_date));
+        let created =
+            self.sessions.create_dated(State::from(&*record), self.until(record.expiry_date));
         let session = created.map_err(backend)?;
         record.id = tower_id(session.id());
         Ok(())
     }
 
     async fn save(&self, record: &Record) -> Result<()> {
-        let expiry = until(record.expiry_date);
+        let expiry = self.until(record.expiry_date);
         // Refused and counted where there is nothing to save: see the module.
-        let saved = self.sessions.replace(&session_id(record.id), record.clone(), expiry);
+        let saved = self.sessions.replace(&session_id(record.id), State::from(record), expiry);
         saved.map(|_| ()).map_err(|refused| Error::Backend(refused.to_string()))
     }
 
     async fn load(&self, id: &Id) -> Result<Option<Record>> {
-        let is_over = |record: &Record| record.expiry_date <= now();
-        let session = self.sessions.load_dated(&session_id(*id), is_over);
-        Ok(session.map(|session| Record { id: *id, ..Record::clone(&session) }))
+        let is_over = |state: &State| state.expiry_date() <= now();
+        let record = |state: &State| Record {
+            id: *id,
+            data: state.to_data(),
+            expiry_date: state.expiry_date(),
+        };
+        Ok(self.sessions.load_dated(&session_id(*id), is_over, record))
     }
 
     async fn delete(&self, id: &Id) -> Result<()> {
@@ -155,7 +166,7 @@ impl ExpiredDeletion for Store {
     }
 }
 
-fn backend(rejected: Rejected<Record>) -> Error {
+fn backend(rejected: Rejected<State>) -> Error {
     let error: CreateError = rejected.error;
     Error::Backend(error.to_string())
 }

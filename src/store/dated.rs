@@ -29,6 +29,14 @@ use crate::stats::Event;
 const NEAR: u64 = 50_000_000;
 
 impl<T> SessionStore<T> {
+    /// Returns the end at a date of the wall clock, in nanoseconds since 1970: at once, if that is past.
+    #[cfg(any(feature = "tower-sessions", feature = "async-session"))]
+    pub(crate) fn expiry_at(&self, date: i128) -> Expiry {
+        let left = date.saturating_sub_unsigned(self.inner.clock.since_1970().as_nanos());
+        let left = if left < 0 { 0 } else { u64::try_from(left).unwrap_or(u64::MAX) };
+        Expiry::After(Duration::from_nanos(left))
+    }
+
     /// Creates a session with an end of its own, under a new id.
     pub(crate) fn create_dated(&self, data: T, expiry: Expiry) -> Result<Session<T>, Rejected<T>> {
         let created = self.inner.create(data, expiry);
@@ -48,24 +56,25 @@ impl<T> SessionStore<T> {
         created
     }
 
-    /// Loads a session, like [`load`](Self::load). If its end is near, `is_over` is asked, which knows
-    /// the date that it was to end at; what is over is ended.
-    pub(crate) fn load_dated(
+    /// Returns what `show` makes of a session's data, like [`load`](Self::load). If its end is near,
+    /// `is_over` is asked, which knows the date that it was to end at; what is over is ended.
+    pub(crate) fn load_dated<R>(
         &self,
         id: impl AsSessionId,
         is_over: impl FnOnce(&T) -> bool,
-    ) -> Option<Session<T>> {
+        show: impl FnOnce(&T) -> R,
+    ) -> Option<R> {
         let inner = &*self.inner;
         let Some(id) = inner.resolve(id.named()) else {
             inner.stats.count(Event::Missed);
             return None;
         };
         let now = inner.clock.now();
-        let show = |entry: &Entry<T>| {
+        let look = |entry: &Entry<T>| {
             let live = entry.touch(now, inner.policy.idle);
             live.then(|| (Arc::clone(entry.record()), entry.deadline()))
         };
-        let found = inner.gate.read(&inner.gate.place(id), show).flatten();
+        let found = inner.gate.read(&inner.gate.place(id), look).flatten();
         let found = found.and_then(|(record, deadline)| {
             if deadline.saturating_sub(now) > NEAR || !is_over(&record.value) {
                 return Some(record);
@@ -79,7 +88,7 @@ impl<T> SessionStore<T> {
         });
         inner.stats.count(if found.is_some() { Event::Loaded } else { Event::Missed });
         inner.tend(now);
-        found.map(|record| Session::new(id, record))
+        found.map(|record| show(&record.value))
     }
 
     /// Puts other data in the place of a live session's, and ends it when `expiry` says, as one step.

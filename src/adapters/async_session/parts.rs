@@ -1,7 +1,6 @@
 //! Owns how a `Session` is taken apart and put together, which its own interface has no way to do: through
-//! its `Serialize` and `Deserialize`, straight to and from a map, with no text in between.
+//! its `Serialize` and `Deserialize`, straight to and from one piece, see `packed`.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use async_session::Session;
@@ -11,6 +10,7 @@ use serde::forward_to_deserialize_any;
 use serde::ser::{self, Impossible, Serialize};
 
 use super::State;
+use crate::adapters::packed::{Packed, Reader, write_number, write_text};
 
 /// The field of `Session` that holds its data.
 const DATA: &str = "data";
@@ -39,17 +39,19 @@ impl de::Error for Unexpected {
     }
 }
 
-/// Returns a copy of a session's data.
-pub(super) fn data(session: &Session) -> async_session::Result<HashMap<String, String>> {
-    match session.serialize(Taker)? {
-        Taken::Map(data) => Ok(data),
-        Taken::Text(_) => Err(Unexpected("no map".into()).into()),
-    }
+/// Returns a copy of a session's data: how many values there are, and each after its key.
+pub(super) fn data(session: &Session) -> Result<Packed, Unexpected> {
+    Packed::new(|bytes| session.serialize(Taker(bytes)))
+}
+
+/// Reads what [`data`] returned.
+pub(super) fn pairs(mut rest: Reader<'_>) -> impl ExactSizeIterator<Item = (&str, &str)> {
+    (0..rest.number() as usize).map(move |_| (rest.text(), rest.text()))
 }
 
 /// Returns a session that shares nothing with any other.
 pub(super) fn assemble(id: String, state: &State) -> async_session::Result<Session> {
-    let fields = [Field::Id(id), Field::NoExpiry, Field::Data(&state.data)];
+    let fields = [Field::Id(id), Field::NoExpiry, Field::Data(state.data.reader())];
     let mut session = Session::deserialize(Fields(fields))?;
     if let Some(expiry) = state.expiry {
         session.set_expiry(expiry);
@@ -57,33 +59,11 @@ pub(super) fn assemble(id: String, state: &State) -> async_session::Result<Sessi
     Ok(session)
 }
 
-/// What can be taken from a session.
-pub(super) enum Taken {
-    Text(String),
-    Map(HashMap<String, String>),
-}
+/// Writes the data of a session, a map of texts, or a text.
+struct Taker<'a>(&'a mut Vec<u8>);
 
-/// Takes the data of a session, a map of texts, or a text.
-struct Taker;
-
-/// Takes one field of a struct.
-struct FieldTaker(Option<Taken>);
-
-/// Takes a map of texts.
-struct MapTaker {
-    map: HashMap<String, String>,
-    key: String,
-}
-
-fn text(value: &(impl Serialize + ?Sized)) -> Result<String, Unexpected> {
-    match value.serialize(Taker)? {
-        Taken::Text(text) => Ok(text),
-        Taken::Map(_) => Err(Unexpected("no text".into())),
-    }
-}
-
-impl ser::SerializeStruct for FieldTaker {
-    type Ok = Taken;
+impl ser::SerializeStruct for Taker<'_> {
+    type Ok = ();
     type Error = Unexpected;
 
     fn serialize_field<T: Serialize + ?Sized>(
@@ -91,67 +71,64 @@ impl ser::SerializeStruct for FieldTaker {
         name: &'static str,
         value: &T,
     ) -> Result<(), Unexpected> {
-        if name == DATA {
-            self.0 = Some(value.serialize(Taker)?);
-        }
-        Ok(())
+        if name == DATA { value.serialize(Taker(self.0)) } else { Ok(()) }
     }
 
-    fn end(self) -> Result<Taken, Unexpected> {
-        self.0.ok_or_else(|| Unexpected("no data".into()))
+    fn end(self) -> Result<(), Unexpected> {
+        if self.0.is_empty() { Err(Unexpected("no data".into())) } else { Ok(()) }
     }
 }
 
-impl ser::SerializeMap for MapTaker {
-    type Ok = Taken;
+impl ser::SerializeMap for Taker<'_> {
+    type Ok = ();
     type Error = Unexpected;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Unexpected> {
-        self.key = text(key)?;
-        Ok(())
+        key.serialize(Taker(self.0))
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unexpected> {
-        self.map.insert(std::mem::take(&mut self.key), text(value)?);
-        Ok(())
+        value.serialize(Taker(self.0))
     }
 
-    fn end(self) -> Result<Taken, Unexpected> {
-        Ok(Taken::Map(self.map))
+    fn end(self) -> Result<(), Unexpected> {
+        Ok(())
     }
 }
 
 /// Refuses what no session is made of.
 macro_rules! refuse {
     ($($method:ident($($type:ty),*);)*) => {
-        $(fn $method(self, $(_: $type),*) -> Result<Taken, Unexpected> {
+        $(fn $method(self, $(_: $type),*) -> Result<(), Unexpected> {
             Err(Unexpected(stringify!($method).into()))
         })*
     };
 }
 
-impl ser::Serializer for Taker {
-    type Ok = Taken;
+impl<'a> ser::Serializer for Taker<'a> {
+    type Ok = ();
     type Error = Unexpected;
-    type SerializeSeq = Impossible<Taken, Unexpected>;
-    type SerializeTuple = Impossible<Taken, Unexpected>;
-    type SerializeTupleStruct = Impossible<Taken, Unexpected>;
-    type SerializeTupleVariant = Impossible<Taken, Unexpected>;
-    type SerializeMap = MapTaker;
-    type SerializeStruct = FieldTaker;
-    type SerializeStructVariant = Impossible<Taken, Unexpected>;
+    type SerializeSeq = Impossible<(), Unexpected>;
+    type SerializeTuple = Impossible<(), Unexpected>;
+    type SerializeTupleStruct = Impossible<(), Unexpected>;
+    type SerializeTupleVariant = Impossible<(), Unexpected>;
+    type SerializeMap = Taker<'a>;
+    type SerializeStruct = Taker<'a>;
+    type SerializeStructVariant = Impossible<(), Unexpected>;
 
-    fn serialize_str(self, text: &str) -> Result<Taken, Unexpected> {
-        Ok(Taken::Text(text.to_owned()))
+    fn serialize_str(self, text: &str) -> Result<(), Unexpected> {
+        write_text(self.0, text);
+        Ok(())
     }
 
-    fn serialize_map(self, len: Option<usize>) -> Result<MapTaker, Unexpected> {
-        let map = HashMap::with_capacity(len.unwrap_or_default());
-        Ok(MapTaker { map, key: String::new() })
+    fn serialize_map(self, len: Option<usize>) -> Result<Self, Unexpected> {
+        let len = len.ok_or_else(|| Unexpected("a map that cannot tell its length".into()))?;
+        write_number(self.0, len as u64);
+        Ok(self)
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<FieldTaker, Unexpected> {
-        Ok(FieldTaker(None))
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Unexpected> {
+        Ok(self)
     }
 
     refuse! {
@@ -163,7 +140,7 @@ impl ser::Serializer for Taker {
         serialize_unit_variant(&'static str, u32, &'static str);
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<Taken, Unexpected> {
+    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<(), Unexpected> {
         Err(Unexpected("serialize_some".into()))
     }
 
@@ -171,7 +148,7 @@ impl ser::Serializer for Taker {
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<Taken, Unexpected> {
+    ) -> Result<(), Unexpected> {
         value.serialize(self)
     }
 
@@ -181,7 +158,7 @@ impl ser::Serializer for Taker {
         _: u32,
         _: &'static str,
         _: &T,
-    ) -> Result<Taken, Unexpected> {
+    ) -> Result<(), Unexpected> {
         Err(Unexpected("serialize_newtype_variant".into()))
     }
 
@@ -227,7 +204,7 @@ enum Field<'a> {
     Id(String),
     /// Set afterwards: a date would have to be written as text and read again.
     NoExpiry,
-    Data(&'a HashMap<String, String>),
+    Data(Reader<'a>),
 }
 
 struct Fields<'a>([Field<'a>; 3]);
@@ -260,8 +237,9 @@ impl<'de> de::Deserializer<'de> for Field<'_> {
         match self {
             Field::Id(id) => visitor.visit_string(id),
             Field::NoExpiry => visitor.visit_none(),
-            Field::Data(data) => {
-                let copies = data.iter().map(|(key, value)| (key.clone(), value.clone()));
+            Field::Data(mut rest) => {
+                let len = rest.number();
+                let copies = (0..len as usize).map(|_| (rest.string(), rest.string()));
                 visitor.visit_map(MapDeserializer::new(copies))
             }
         }

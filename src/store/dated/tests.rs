@@ -120,11 +120,12 @@ fn date_is_asked_only_when_the_end_is_near_and_is_final() {
         builder.on_end(move |end| heard.lock().unwrap().push((end.cause, *end.data)))
     });
     let session = store.create_dated(7, after(MINUTE)).unwrap();
-    let far = store.load_dated(session.id(), |_| panic!("asked a minute before the end"));
-    assert!(far.is_some());
+    let far =
+        store.load_dated(session.id(), |_| panic!("asked a minute before the end"), |data| *data);
+    assert_eq!(far, Some(7));
     clock.advance(MINUTE - Duration::from_millis(1));
-    assert!(store.load_dated(session.id(), |_| false).is_some());
-    assert!(store.load_dated(session.id(), |data| *data == 7).is_none());
+    assert!(store.load_dated(session.id(), |_| false, |_| ()).is_some());
+    assert!(store.load_dated(session.id(), |data| *data == 7, |_| ()).is_none());
     assert!(!store.contains(session.id()), "what was once seen to be over is over");
     assert_eq!(*ends.lock().unwrap(), [(Cause::Expired, 7)]);
     assert_eq!((store.stats().loaded, store.stats().missed, store.len()), (2, 1, 0));
@@ -147,8 +148,8 @@ fn save_beats_a_date_that_was_over_before_it() {
     let (store, clock) = store(|builder| builder);
     let session = store.create_dated(1, after(MINUTE)).unwrap();
     clock.advance(MINUTE - Duration::from_millis(1));
-    let seen =
-        store.load_dated(session.id(), |_| store.replace(session.id(), 2, after(HOUR)).unwrap());
+    let save = |_: &u64| store.replace(session.id(), 2, after(HOUR)).unwrap();
+    let seen = store.load_dated(session.id(), save, |data| *data);
     assert!(seen.is_none());
     assert_eq!(*store.load(session.id()).unwrap(), 2);
 }
