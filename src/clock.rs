@@ -129,9 +129,9 @@ impl Clock {
         }
     }
 
-    /// Returns how long ago 1970 was by the wall clock. The system's clock is coarse, and so is this then:
-    /// asked before [`now`](Self::now) the two are of the same tick, which is a fifth of the price and tells
-    /// better what is left until a date, or they are of one and the next, and it is a tick too much.
+    /// Returns how long ago 1970 was by the wall clock, to be asked before [`now`](Self::now). Beside the
+    /// system's clock, which is coarse, it is coarse too: the two are of one tick and tell exactly what is
+    /// left until a date, or they are of one and the next, and it is a tick too much.
     #[cfg(any(feature = "tower-sessions", feature = "async-session"))]
     pub(crate) fn since_1970(&self) -> Duration {
         #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -41,10 +41,10 @@
 //!
 //! # What it costs
 //!
-//! A load digests the cookie twice, for async-session's id and for the table's 16 bytes, and copies the
-//! session: a table, each key and value in it, and what async-session shares between clones. A store
-//! copies them too, because what it is given shares its data with its clones. The [`SessionStore`] itself,
-//! with a type of your own, does none of that: there, a load allocates nothing.
+//! A load digests the cookie, for async-session's id, and makes a session that shares nothing with another:
+//! a table, each key and value, and what async-session shares between clones. A store copies the data into
+//! one piece, because what it is given shares its data with its clones, see [`State`]. The
+//! [`SessionStore`] itself, with a type of your own, does none of that: there, a load allocates nothing.
 
 mod digest;
 mod parts;

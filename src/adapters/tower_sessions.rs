@@ -39,10 +39,11 @@
 //!
 //! # What it costs
 //!
-//! A load is the core's load and a clone of the record, because the interface returns one by value: a
-//! table, and each key and value in it. `create` and `save` clone it too, because they borrow it. Each
-//! call is a boxed future, and `Session` above it takes a lock and JSON for each value. The
-//! [`SessionStore`] itself, with a type of your own, does none of that: there, a load allocates nothing.
+//! A load is the core's load and the making of a record, because the interface returns one by value: a
+//! table, and each key and value in it. `create` and `save` copy the data into one piece, because they
+//! borrow it, see [`State`]. Each call is a boxed future, and `Session` above it takes a lock and JSON for
+//! each value. The [`SessionStore`] itself, with a type of your own, does none of that: there, a load
+//! allocates nothing.
 
 mod shapes;
 mod state;
