@@ -120,11 +120,6 @@ impl<'a> Reader<'a> {
         bytes
     }
 
-    /// Passes a text over.
-    pub(super) fn skip_text(&mut self) {
-        self.bytes();
-    }
-
     pub(super) fn text(&mut self) -> &'a str {
         // It was text when it was written.
         std::str::from_utf8(self.bytes()).unwrap_or_default()

@@ -53,7 +53,7 @@ impl State {
         let len = keys.number() as usize;
         let mut values = keys;
         for _ in 0..len {
-            values.skip_text();
+            values.text();
         }
         (0..len).map(move |_| (keys.text(), value::read(&mut values)))
     }
