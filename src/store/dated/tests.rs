@@ -138,9 +138,9 @@ fn end_is_near_from_fifty_milliseconds_on() {
     let (store, clock) = store(|builder| builder);
     let session = store.create_dated(7, after(MINUTE)).unwrap();
     clock.advance(MINUTE - NEAR - NANO);
-    assert!(store.load_dated(session.id(), |_| true).is_some());
+    assert!(store.load_dated(session.id(), |_| true, |_| ()).is_some());
     clock.advance(NANO);
-    assert!(store.load_dated(session.id(), |_| true).is_none());
+    assert!(store.load_dated(session.id(), |_| true, |_| ()).is_none());
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn each_way_to_an_end_of_its_own_sets_the_pace_of_the_sweep() {
 fn each_operation_on_ends_of_their_own_drives_the_sweep_and_is_counted() {
     type Operation = fn(&SessionStore<u64>);
     let operations: [(&str, Operation); 3] = [
-        ("load", |store| assert!(store.load_dated("no such session", |_| false).is_none())),
+        ("load", |store| assert!(store.load_dated("no such session", |_| false, |_| ()).is_none())),
         ("replace", |store| {
             assert_eq!(store.replace("AAAAAAAAAAAAAAAAAAAAAA", 2, after(HOUR)), Ok(false))
         }),
@@ -230,7 +230,7 @@ fn each_operation_on_ends_of_their_own_drives_the_sweep_and_is_counted() {
         );
     }
     let (store, _clock) = store(|builder| builder);
-    assert!(store.load_dated("no such session", |_| false).is_none());
+    assert!(store.load_dated("no such session", |_| false, |_| ()).is_none());
     assert_eq!(store.stats().missed, 1);
 }
 
