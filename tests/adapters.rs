@@ -321,7 +321,7 @@ mod of_async_session {
         let sessions = SessionStore::builder().clock(clock.clone()).build().unwrap();
         let store = Store::from(sessions);
         let cookie = create(&store, Some(HOUR));
-        let id = load(&store, &cookie).unwrap().id().to_owned();
+        let id = session_id(load(&store, &cookie).unwrap().id());
         let left = store.sessions().expires_in(&id).unwrap();
         clock.advance(left - Duration::from_millis(1));
         assert!(load(&store, &cookie).is_some());
