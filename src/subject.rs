@@ -76,6 +76,12 @@ impl From<&String> for Subject {
     }
 }
 
+impl From<String> for Subject {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
 impl From<[u8; 16]> for Subject {
     fn from(uuid: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(uuid))
@@ -119,6 +125,7 @@ mod tests {
             }
         }
         assert_eq!(Subject::from(&String::from("ada")), Subject::from("ada"));
+        assert_eq!(Subject::from(String::from("ada")), Subject::from("ada"));
     }
 
     #[test]
