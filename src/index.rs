@@ -31,6 +31,9 @@ const MAX_SHARDS: usize = 64;
 /// Nodes that one step of a walk passes under the lock: some microseconds if none is in a cache.
 pub(crate) const STEP: usize = 64;
 
+/// Nodes of a shard that no session takes.
+const MARKERS: u32 = 64;
+
 /// Nanoseconds of a second.
 const SECOND: u64 = 1_000_000_000;
 
@@ -145,7 +148,9 @@ impl Index {
     }
 
     fn take(&self, lists: &mut Lists, node: Node) -> Option<u32> {
-        lists.nodes.take(node, 1 << 31 >> self.shards.len().trailing_zeros())
+        // The last ones are left for markers, so that a shard full of sessions can be walked through.
+        let spare = if node.is_session() { MARKERS } else { 0 };
+        lists.nodes.take(node, (1 << 31 >> self.shards.len().trailing_zeros()) - spare)
     }
 
     /// Returns when a session was created, in seconds of the clock, if it is not where it is to be.
