@@ -180,7 +180,7 @@ impl<T> Ends<T> {
 
     fn let_go(&self, stats: &Stats, leaving: impl IntoIterator<Item = Leaving<T>>) {
         let told = self.listener.is_some() || self.watched.any();
-        if !told && !std::mem::needs_drop::<T>() && !is_traced() {
+        if !told && !std::mem::needs_drop::<T>() && !is_traced(stats) {
             // No user code is involved: this only frees memory.
             leaving.into_iter().for_each(drop);
             return;
@@ -218,7 +218,7 @@ impl<T> Ends<T> {
         let record = match leaving {
             Leaving::Held(record) => record,
             Leaving::Ended(Ended { id, record, cause }) => {
-                if is_traced() {
+                if is_traced(stats) {
                     contain(stats, || trace(&id, cause));
                 }
                 if let Some(listener) = &self.listener {
@@ -233,14 +233,20 @@ impl<T> Ends<T> {
     }
 }
 
-/// Tells whether somebody wants the events of ends.
+/// Tells whether somebody wants the events of ends. The subscriber that says so is user code.
 #[cfg(feature = "tracing")]
-fn is_traced() -> bool {
-    tracing::enabled!(target: "cloakroom", tracing::Level::DEBUG)
+fn is_traced(stats: &Stats) -> bool {
+    use tracing::level_filters::LevelFilter;
+
+    let mut wanted = false;
+    if LevelFilter::current() >= tracing::Level::DEBUG {
+        contain(stats, || wanted = tracing::enabled!(target: "cloakroom", tracing::Level::DEBUG));
+    }
+    wanted
 }
 
 #[cfg(not(feature = "tracing"))]
-const fn is_traced() -> bool {
+const fn is_traced(_: &Stats) -> bool {
     false
 }
 

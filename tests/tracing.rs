@@ -4,16 +4,17 @@ use std::convert::Infallible;
 use std::fmt::{Debug, Write};
 use std::future::{Future, ready};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use cloakroom::adapters::axum::{Session, SessionLayer};
-use cloakroom::{ManualClock, SessionId, SessionStore};
+use cloakroom::{ManualClock, SessionId, SessionStore, Subject};
 use tower::{Layer, ServiceExt};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::with_default;
+use tracing::subscriber::{Interest, with_default};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Writes down every event, one line each, and does something with each.
@@ -193,4 +194,43 @@ fn panic_of_a_subscriber_is_contained_and_counted() {
         (0..10).for_each(|_| assert!(store.destroy(store.create().id())));
     });
     assert_eq!((store.len(), store.stats().destroyed, store.stats().panics), (0, 10, 10));
+}
+
+/// A subscriber that panics when it is asked whether it wants an event.
+struct Angry(Arc<AtomicBool>);
+
+impl Subscriber for Angry {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        assert!(!self.0.load(Ordering::Relaxed), "not now");
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn event(&self, _: &Event<'_>) {}
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn subscriber_that_panics_when_it_is_asked_takes_nothing_with_it() {
+    let angry = Arc::new(AtomicBool::new(false));
+    with_default(Angry(Arc::clone(&angry)), || {
+        let builder = SessionStore::<u64>::builder().max_bytes(10, |_| 1);
+        let store = builder.index_by(|user| Some(Subject::from(*user))).build().unwrap();
+        let session = store.create_with(1);
+        angry.store(true, Ordering::Relaxed);
+        assert!(store.destroy(session.id()));
+        angry.store(false, Ordering::Relaxed);
+        let stats = store.stats();
+        assert_eq!((store.count_of(1), stats.bytes, stats.destroyed, stats.panics), (0, 0, 1, 1));
+    });
 }
