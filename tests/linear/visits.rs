@@ -12,7 +12,7 @@ use super::record::{Alarm, Meeting, THREADS};
 use super::standing::{Event, Visit, Whose};
 
 /// Operations of each thread in a window: with all their parts they stay within what the checker can have open.
-const PER_WINDOW: usize = 6;
+const PER_WINDOW: usize = 3;
 
 /// Ids that operations choose among: the last that were handed out.
 const RECENT: usize = 8;
