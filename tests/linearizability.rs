@@ -105,7 +105,7 @@ const SUBJECTS_OUTCOMES: [&str; 14] = [
 
 fn accept_subjects(name: &str, then: OnLimit) {
     // Fewer operations: some say something of each session.
-    let result = visits::run(desk(Some(then)), LIMIT as u64, operations().div_ceil(4));
+    let result = visits::run(desk(Some(then)), LIMIT as u64, operations().div_ceil(10));
     let report = result.unwrap_or_else(|reason| panic!("{name}: {reason}"));
     let overlap = 100.0 * report.overlapping as f64 / report.operations as f64;
     println!("{name}: {} operations, {overlap:.1} % overlapping", report.operations);
