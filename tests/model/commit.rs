@@ -21,6 +21,8 @@ impl Reference {
         match self.room(&self.growth(id, data)) {
             Room::Free | Room::ByVictim => vec![stored],
             Room::Perhaps => vec![Err(SaveError::AtByteLimit), stored],
+            // Of two reasons either is true.
+            Room::None if stored.is_err() => vec![Err(SaveError::AtByteLimit), stored],
             Room::None => vec![Err(SaveError::AtByteLimit)],
         }
     }
