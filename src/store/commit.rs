@@ -6,13 +6,14 @@
 
 use triomphe::Arc;
 
+use super::lifetime::Dating;
 #[cfg(any(
     test,
     feature = "tower-sessions",
     feature = "actix-session",
     feature = "async-session"
 ))]
-use super::lifetime::{Expiry, within};
+use super::lifetime::within;
 use super::{Inner, SessionStore};
 use crate::clock::Tick;
 use crate::entry::{Entry, Record};
@@ -44,21 +45,6 @@ pub(super) enum Committed<T> {
     NoBytes(Arc<Record<T>>),
     /// Not stored, because the subject that the session would belong to has as many as it may.
     Limited(Arc<Record<T>>),
-}
-
-/// What becomes of the deadline of a session whose data is stored.
-#[derive(Clone, Copy)]
-pub(super) enum Dating {
-    /// It moves, as by any use.
-    Activity,
-    /// It is what the session's framework says.
-    #[cfg(any(
-        test,
-        feature = "tower-sessions",
-        feature = "actix-session",
-        feature = "async-session"
-    ))]
-    Until(Expiry),
 }
 
 impl<T: Clone> SessionStore<T> {

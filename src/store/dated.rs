@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use triomphe::Arc;
 
-use super::commit::Dating;
+use super::lifetime::Dating;
 use super::walk::Removal;
 use super::{Expiry, Inner, SessionStore};
 use crate::clock::{after, ticks};

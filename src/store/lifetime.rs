@@ -232,6 +232,21 @@ pub(super) fn within(expiry: Expiry, now: Tick, limit: Tick) -> Tick {
     }
 }
 
+/// What becomes of the deadline of a session whose data is stored.
+#[derive(Clone, Copy)]
+pub(super) enum Dating {
+    /// It moves, as by any use.
+    Activity,
+    /// It is what the session's framework says.
+    #[cfg(any(
+        test,
+        feature = "tower-sessions",
+        feature = "actix-session",
+        feature = "async-session"
+    ))]
+    Until(Expiry),
+}
+
 /// What a session gets with a new id.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Renewal {

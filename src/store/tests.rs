@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::SessionStore;
-use super::commit::{Committed, Dating};
+use super::commit::Committed;
+use super::lifetime::Dating;
 use crate::builder::Builder;
 use crate::capacity::OnFull;
 use crate::clock::{ManualClock, NEVER, Tick, ticks};
