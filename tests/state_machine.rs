@@ -248,8 +248,8 @@ fn model_notices_whatever_is_done_behind_its_back() {
 #[test]
 fn failing_case_shrinks_to_the_operations_that_matter() {
     let verdict = runner(200).run(&operations(), |ops| {
-        // At a bound or a limit the operations before decide whether the newest is stored.
-        let mut run = Run::new(PLAIN);
+        // At a bound or a limit, or with lifetimes, the operations before decide whether the newest is alive.
+        let mut run = Run::new(Config { lifetimes: Lifetimes::None, ..PLAIN });
         for op in ops {
             // The planted fault: whoever is touched is gone.
             if let (Op::Touch(Target::Back(0)), Some(newest)) = (op, run.newest()) {
@@ -260,8 +260,8 @@ fn failing_case_shrinks_to_the_operations_that_matter() {
         Ok(())
     });
     let Err(TestError::Fail(_, ops)) = verdict else { panic!("the fault was not found") };
-    // Of some hundred; one or two that no longer matter may be left.
-    assert!(ops.len() <= 10, "not shrunk: {ops:?}");
+    // Of some hundred; some that no longer matter may be left, because each is tried once.
+    assert!(ops.len() <= 30, "not shrunk: {ops:?}");
 }
 
 /// Runs operations that once went wrong.
