@@ -13,9 +13,10 @@ use std::time::Duration;
 /// # Examples
 ///
 /// ```
-/// use cloakroom::{Policy, SessionStore};
+/// use cloakroom::{ManualClock, Policy, SessionStore};
 ///
-/// let store = SessionStore::<u32>::builder().policy(Policy::aal2()).build()?;
+/// let builder = SessionStore::<u32>::builder().policy(Policy::aal2());
+/// let store = builder.clock(ManualClock::new()).build()?;
 /// assert_eq!(store.expires_in(store.create().id()), Some(Policy::aal2().idle_timeout()));
 /// # Ok::<(), cloakroom::BuildError>(())
 /// ```
