@@ -211,16 +211,17 @@ impl<T> Inner<T> {
                 saved => return self.saved(session, saved),
             }
         }
-        self.save_and_move(session)
+        self.save_and_move(session, register)
     }
 
+    /// Saves what may change the session's place in the register, and asks user code once where that will be.
     #[inline(never)]
-    fn save_and_move(&self, session: &Session<T>) -> Result<(), SaveError>
+    fn save_and_move(&self, session: &Session<T>, register: &Register<T>) -> Result<(), SaveError>
     where
         T: Clone,
     {
-        let change = self.change(session)?;
-        self.saved(session, self.commit_handle(session, change.as_ref(), |_| true))
+        let change = register.change_of(session)?;
+        self.saved(session, self.commit_handle(session, Some(&change), |_| true))
     }
 
     /// Takes note of what a save stored.
