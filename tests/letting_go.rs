@@ -19,8 +19,9 @@ impl Drop for Bomb {
     }
 }
 
-/// Runs with bombs that go off once `arm` is called, and says whether a panic came out.
-fn is_contained(run: impl FnOnce(fn())) -> bool {
+/// Runs with bombs that go off once `arm` is called, and says whether a panic came out. What is returned is
+/// dropped when they are harmless again, and before the next test's turn.
+fn is_contained<R>(run: impl FnOnce(fn()) -> R) -> bool {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let ended = catch_unwind(AssertUnwindSafe(|| run(|| ARMED.store(true, Ordering::SeqCst))));
     ARMED.store(false, Ordering::SeqCst);
@@ -104,15 +105,16 @@ fn update_is_stored_although_what_it_read_panics() {
 
 #[test]
 fn save_that_is_refused_lets_go_of_the_copy_it_made() {
-    let store = store_of(0);
-    let mut session = store.create_with(Bomb);
-    assert!(store.destroy(session.id()));
     assert!(is_contained(|arm| {
+        let store = store_of(0);
+        let mut session = store.create_with(Bomb);
+        assert!(store.destroy(session.id()));
         arm();
         assert!(!store.save(&session));
         assert_eq!(store.try_save(&mut session), Err(SaveError::Gone));
+        assert_eq!(store.stats().panics, 2);
+        session
     }));
-    assert_eq!(store.stats().panics, 2);
 }
 
 /// The last end of a chain that was too long for one delivery waits for the next, which never comes.
