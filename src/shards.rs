@@ -7,10 +7,11 @@
 //! record while a lock is held, every entry that leaves the table is handed to the caller.
 #![allow(unsafe_code)]
 
+use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 
-use ahash::RandomState;
 use dashmap::{DashMap, RwLock, RwLockReadGuard, RwLockWriteGuard, SharedValue};
+use foldhash::fast::RandomState;
 use hashbrown::raw::RawTable;
 
 use crate::entry::Entry;
@@ -35,11 +36,11 @@ const ROOM: usize = 8;
 /// The smallest table worth making smaller, in buckets: 2 KiB.
 const SMALL: usize = 64;
 
-/// The part of two neighbouring shards' sessions that the odd one gets, of 65,536: as 1 to the square root
+/// The part of two neighbouring shards' sessions that the odd one gets, of 2^32: as 1 to the square root
 /// of 2. Tables double when they are 7/8 full. If all did at one number of sessions, the store would take
 /// twice the memory from one moment on, and all the pauses would come together; so they do in two halves,
 /// which lie half an octave apart.
-const LIGHT: u32 = 27_146;
+const LIGHT: u32 = 1_779_033_703;
 
 /// A lock for what lies beside the shards: DashMap's own, which no panic poisons, and which
 /// ThreadSanitizer sees, other than the standard library's.
@@ -87,7 +88,7 @@ impl<T> Shards<T> {
     /// `count` is a power of two and at least 2.
     pub(crate) fn new(count: usize) -> Self {
         Self {
-            map: DashMap::with_hasher_and_shard_amount(RandomState::new(), count),
+            map: DashMap::with_hasher_and_shard_amount(RandomState::default(), count),
             layouts: (0..count).map(|_| AtomicU64::new(0)).collect(),
             // An unallocated table counts as one.
             buckets: AtomicUsize::new(count),
@@ -107,9 +108,9 @@ impl<T> Shards<T> {
     #[inline]
     pub(crate) fn place(&self, id: SessionId) -> Place {
         let hash = self.map.hasher().hash_one(id);
-        // Bits of the hash that choose neither the pair (the 16 above bit 41, at the most) nor, in a
-        // table of up to 2^25 buckets, the bucket.
-        let light = (hash >> 25) as u16 as u32 <= LIGHT;
+        // Bits of the hash of which the upper half, the one that counts, chooses neither the pair (the 16 above bit
+        // 41, at the most) nor, in a table of up to 2^25 buckets, the bucket.
+        let light = (hash >> 9) as u32 <= LIGHT;
         Place { id, shard: self.map.determine_shard(hash as usize) & !1 | usize::from(light), hash }
     }
 
