@@ -109,30 +109,20 @@ impl<T> Entry<T> {
     /// marked, so that the answer is final.
     #[inline]
     pub(crate) fn is_live(&self, now: Tick) -> bool {
-        self.extend(now, 0, Self::settle)
+        // Relaxed here and below: the word stands alone, all that matters is the one order of its
+        // changes, and the record beside it is handed over by the shard's lock.
+        let seen = self.deadline.load(Ordering::Relaxed);
+        seen > now || self.settle(seen, now, 0)
     }
 
     /// Like [`is_live`](Self::is_live), and counts as activity: the deadline of a live session
     /// moves to `idle` nanoseconds after `now`, never beyond its limit and never back.
     #[inline]
     pub(crate) fn touch(&self, now: Tick, idle: Option<u64>) -> bool {
-        self.extend(now, idle.map_or(0, |idle| after(now, idle)), Self::slide)
-    }
-
-    /// The one place that decides whether a session has expired. `settle` is asked if the deadline may have to
-    /// be written.
-    #[inline]
-    fn extend(
-        &self,
-        now: Tick,
-        target: Tick,
-        settle: impl FnOnce(&Self, Tick, Tick, Tick) -> bool,
-    ) -> bool {
-        // Relaxed here and below: the word stands alone, all that matters is the one order of its
-        // changes, and the record beside it is handed over by the shard's lock.
+        let idle = idle.unwrap_or(0);
         let seen = self.deadline.load(Ordering::Relaxed);
-        // Most often there is nothing to write.
-        if seen > now && target <= seen { true } else { settle(self, seen, now, target) }
+        // Most often there is nothing to write: too little time has passed, or the session does not idle.
+        (seen > now && seen - now >= idle) || self.slide(seen, now, after(now, idle))
     }
 
     /// Like [`settle`](Self::settle), as far as the session's terms allow.

@@ -14,7 +14,8 @@ impl<T> Entry<T> {
 
     /// Like [`touch`](Self::touch), and moves the deadline to `target`, if that is later.
     pub(crate) fn prolong(&self, now: Tick, target: Tick) -> bool {
-        self.extend(now, target.min(self.limit()), Self::settle)
+        let seen = self.deadline();
+        self.settle(seen, now, target.min(self.limit()))
     }
 
     fn limit(&self) -> Tick {
