@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-use triomphe::Arc;
+use triomphe::{Arc, UniqueArc};
 
 use crate::attributes::Attributes;
 use crate::entry::Record;
@@ -36,18 +36,74 @@ use crate::id::SessionId;
 /// ```
 pub struct Session<T = Attributes> {
     id: SessionId,
-    /// The version this handle's data was derived from.
-    base: Arc<Record<T>>,
-    /// This handle's changes: a copy of `base` to begin with.
+    /// The version this handle's data was derived from: always there.
+    base: Base<T>,
+    changes: Changes<T>,
+}
+
+/// A record that a handle always holds.
+///
+/// Dropped by value, as are a handle's changes: the address of a handle's own field, given to what frees a record,
+/// would force the whole handle into memory, where one that is loaded, read and dropped in one function needs none.
+struct Base<T>(Option<Arc<Record<T>>>);
+
+impl<T> Base<T> {
+    #[inline]
+    fn get(&self) -> &Arc<Record<T>> {
+        match &self.0 {
+            Some(record) => record,
+            None => unreachable!("a handle has a base until it is dropped"),
+        }
+    }
+}
+
+impl<T> Drop for Base<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(last) = self.0.take().and_then(Arc::into_unique) {
+            free(last);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn free<T>(last: UniqueArc<Record<T>>) {
+    drop(last);
+}
+
+/// What a handle has changed.
+struct Changes<T> {
+    /// A copy of the base to begin with.
     draft: Option<Arc<Record<T>>>,
     /// The copy that this handle saved last, where `save` had to make one. A lock of its own,
     /// because `save` takes the handle shared; never held while user code runs.
     copy: Mutex<Option<Arc<Record<T>>>>,
 }
 
+impl<T> Changes<T> {
+    const NONE: Self = Self { draft: None, copy: Mutex::new(None) };
+}
+
+impl<T> Drop for Changes<T> {
+    #[inline]
+    fn drop(&mut self) {
+        let copy = self.copy.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let draft = self.draft.take();
+        if draft.is_some() || copy.is_some() {
+            let_go(draft, copy);
+        }
+    }
+}
+
+#[inline(never)]
+fn let_go<T>(draft: Option<Arc<Record<T>>>, copy: Option<Arc<Record<T>>>) {
+    drop((draft, copy));
+}
+
 impl<T> Session<T> {
     pub(crate) fn new(id: SessionId, record: Arc<Record<T>>) -> Self {
-        Self { id, base: record, draft: None, copy: Mutex::new(None) }
+        Self { id, base: Base(Some(record)), changes: Changes::NONE }
     }
 
     /// Returns the session's id, to load it by or to make a cookie's text of.
@@ -62,29 +118,31 @@ impl<T> Session<T> {
 
     /// Returns the version that this handle's data was derived from, and its changes.
     pub(crate) fn versions(&self) -> (&Arc<Record<T>>, Option<&Arc<Record<T>>>) {
-        (&self.base, self.draft.as_ref())
+        (self.base.get(), self.changes.draft.as_ref())
     }
 
+    #[inline]
     fn record(&self) -> &Arc<Record<T>> {
-        self.draft.as_ref().unwrap_or(&self.base)
+        self.changes.draft.as_ref().unwrap_or_else(|| self.base.get())
     }
 
     /// Tells whether this handle's data was derived from `stored`, with nothing saved in between.
     pub(crate) fn is_based_on(&self, stored: &Arc<Record<T>>) -> bool {
+        let (base, draft) = self.versions();
         // A draft that is stored is this handle's own save.
-        Arc::ptr_eq(stored, &self.base)
-            || self.draft.as_ref().is_some_and(|draft| Arc::ptr_eq(stored, draft))
+        Arc::ptr_eq(stored, base)
+            || draft.is_some_and(|draft| Arc::ptr_eq(stored, draft))
             || self.copied().is_some_and(|copy| Arc::ptr_eq(stored, &copy))
     }
 
     fn copied(&self) -> Option<Arc<Record<T>>> {
-        self.copy.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.changes.copy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes note of a copy that was saved of this handle's data. Returns the one noted before, for the
     /// caller to drop.
     pub(crate) fn note_copy(&self, copy: Arc<Record<T>>) -> Option<Arc<Record<T>>> {
-        self.copy.lock().unwrap_or_else(PoisonError::into_inner).replace(copy)
+        self.changes.copy.lock().unwrap_or_else(PoisonError::into_inner).replace(copy)
     }
 
     /// Makes what was saved, the given copy or else the draft, the version that this handle's data was
@@ -93,10 +151,10 @@ impl<T> Session<T> {
         &mut self,
         copy: Option<Arc<Record<T>>>,
     ) -> impl Iterator<Item = Arc<Record<T>>> + use<T> {
-        let draft = self.draft.take();
+        let draft = self.changes.draft.take();
         let (saved, left) = if copy.is_some() { (copy, draft) } else { (draft, None) };
-        let base = saved.map(|saved| std::mem::replace(&mut self.base, saved));
-        let noted = std::mem::take(self.copy.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let base = saved.and_then(|saved| self.base.0.replace(saved));
+        let noted = self.changes.copy.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         base.into_iter().chain(left).chain(noted)
     }
 }
@@ -104,7 +162,7 @@ impl<T> Session<T> {
 impl<T: Clone> Session<T> {
     /// Returns the draft, if there is one that was never stored: each commit is another record.
     pub(crate) fn draft(&self) -> Option<Arc<Record<T>>> {
-        self.draft.as_ref().filter(|draft| draft.is_fresh()).cloned()
+        self.changes.draft.as_ref().filter(|draft| draft.is_fresh()).cloned()
     }
 
     /// Returns a copy of this handle's data that is stored by nobody else.
@@ -117,9 +175,8 @@ impl<T> Clone for Session<T> {
     fn clone(&self) -> Self {
         Self {
             id: self.id,
-            base: Arc::clone(&self.base),
-            draft: self.draft.clone(),
-            copy: Mutex::new(self.copied()),
+            base: Base(self.base.0.clone()),
+            changes: Changes { draft: self.changes.draft.clone(), copy: Mutex::new(self.copied()) },
         }
     }
 }
@@ -137,10 +194,11 @@ impl<T: Clone> DerefMut for Session<T> {
     /// Returns this handle's own copy of the data, made by the first call after a load or a save.
     fn deref_mut(&mut self) -> &mut T {
         // A draft that was stored is the base of what comes now.
-        if let Some(draft) = self.draft.take_if(|draft| !draft.is_fresh()) {
-            self.base = draft;
+        if let Some(draft) = self.changes.draft.take_if(|draft| !draft.is_fresh()) {
+            self.base.0 = Some(draft);
         }
-        let draft = self.draft.get_or_insert_with(|| Record::fresh(self.base.value.clone()));
+        let base = self.base.get();
+        let draft = self.changes.draft.get_or_insert_with(|| Record::fresh(base.value.clone()));
         // One shared with a clone of this handle stays as it is for the clone.
         if !draft.is_unique() {
             *draft = Record::fresh(draft.value.clone());
