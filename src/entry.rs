@@ -47,6 +47,17 @@ impl<T> Record<T> {
         Arc::new(Self { word: AtomicU64::new(Word::new(terms).to_bits()), value })
     }
 
+    /// Makes a record that nobody else holds one that no store has seen, with a copy of `value`; or lets go of it.
+    pub(crate) fn again(mut record: Arc<Self>, value: &T) -> Option<Arc<Self>>
+    where
+        T: Clone,
+    {
+        let own = Arc::get_mut(&mut record)?;
+        own.word = AtomicU64::new(FRESH.to_bits());
+        own.value.clone_from(value);
+        Some(record)
+    }
+
     /// Makes the record a session's, under its terms. Only the first caller gets it.
     fn adopt(&self, word: Word) -> bool {
         let (fresh, word) = (FRESH.to_bits(), word.to_bits());

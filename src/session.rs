@@ -193,9 +193,12 @@ impl<T> Deref for Session<T> {
 impl<T: Clone> DerefMut for Session<T> {
     /// Returns this handle's own copy of the data, made by the first call after a load or a save.
     fn deref_mut(&mut self) -> &mut T {
-        // A draft that was stored is the base of what comes now.
-        if let Some(draft) = self.changes.draft.take_if(|draft| !draft.is_fresh()) {
-            self.base.0 = Some(draft);
+        // A draft that was stored is the base of what comes now, and the record it was made from has served: if
+        // nobody else holds that one, it is the next draft.
+        if let Some(stored) = self.changes.draft.take_if(|draft| !draft.is_fresh()) {
+            let served = self.base.0.replace(stored);
+            let value = &self.base.get().value;
+            self.changes.draft = served.and_then(|served| Record::again(served, value));
         }
         let base = self.base.get();
         let draft = self.changes.draft.get_or_insert_with(|| Record::fresh(base.value.clone()));

@@ -145,6 +145,27 @@ fn own_earlier_saves_are_no_conflict() {
 }
 
 #[test]
+fn handle_that_changes_and_saves_again_and_again_meets_no_conflict_and_leaves_older_versions_as_they_were()
+ {
+    let store = store();
+    let mut session = store.create();
+    let mut versions = Vec::new();
+    for saves in 1..=8 {
+        session.push("first");
+        session.push("second");
+        assert_eq!(store.try_save(&mut session), Ok(()), "save {saves}");
+        // Others hold some of the versions, and of the rest nobody holds any.
+        if saves % 3 > 0 {
+            versions.push((2 * saves, load(&store, session.id())));
+        }
+        assert_eq!(stored(&store, session.id()).len(), 2 * saves);
+    }
+    for (len, version) in versions {
+        assert_eq!(version.len(), len);
+    }
+}
+
+#[test]
 fn clone_of_a_handle_knows_the_saves_made_before_it_was_cloned() {
     let store = store();
     let s = store.create();

@@ -202,6 +202,23 @@ fn handle_whose_first_change_panicked_can_be_changed_and_saved_later() {
 }
 
 #[test]
+fn handle_whose_later_change_panicked_keeps_what_it_saved() {
+    let case = Case::new();
+    let mut session = case.first();
+    for number in [10, 11] {
+        session.number = number;
+        case.store.try_save(&mut session).unwrap();
+    }
+    case.fuse.clone.store(true, Ordering::SeqCst);
+    planned(|| session.number = 12);
+    assert_eq!(session.number, 11);
+    case.fuse.disarm();
+    session.number = 13;
+    case.store.try_save(&mut session).unwrap();
+    assert_eq!(case.first().number, 13);
+}
+
+#[test]
 fn panic_in_a_walk_leaves_what_was_not_yet_ended() {
     let case = Case::new();
     planned(|| case.store.for_each(|_, _| explode()));
