@@ -1,6 +1,7 @@
 //! Owns [`Session`]: what a handler holds. Never calls the store.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
@@ -36,34 +37,44 @@ use crate::id::SessionId;
 /// ```
 pub struct Session<T = Attributes> {
     id: SessionId,
-    /// The version this handle's data was derived from: always there.
-    base: Base<T>,
-    changes: Changes<T>,
+    /// The version this handle's data was derived from: there until the handle is dropped.
+    base: Held<T>,
+    /// This handle's changes: a copy of `base` to begin with.
+    draft: Held<T>,
+    /// The copy that this handle saved last, where `save` had to make one. A lock of its own,
+    /// because `save` takes the handle shared; never held while user code runs.
+    copy: Mutex<Held<T>>,
 }
 
-/// A record that a handle always holds.
-///
-/// Dropped by value, as are a handle's changes: the address of a handle's own field, given to what frees a record,
-/// would force the whole handle into memory, where one that is loaded, read and dropped in one function needs none.
-struct Base<T>(Option<Arc<Record<T>>>);
+/// What a handle holds, until the handle is dropped, which lets go of it.
+type Held<T> = ManuallyDrop<Option<Arc<Record<T>>>>;
 
-impl<T> Base<T> {
-    #[inline]
-    fn get(&self) -> &Arc<Record<T>> {
-        match &self.0 {
-            Some(record) => record,
-            None => unreachable!("a handle has a base until it is dropped"),
-        }
-    }
+const fn none<T>() -> Held<T> {
+    ManuallyDrop::new(None)
 }
 
-impl<T> Drop for Base<T> {
+impl<T> Drop for Session<T> {
+    /// Lets go of all by value: the address of a handle's own field, given to what frees a record, would force
+    /// the whole handle into memory, where one that is loaded, read and dropped in one function needs none.
     #[inline]
     fn drop(&mut self) {
-        if let Some(last) = self.0.take().and_then(Arc::into_unique) {
+        let copy = self.copy.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let (base, draft) = (self.base.take(), self.draft.take());
+        if draft.is_some() || copy.is_some() {
+            let_go(base, draft, copy);
+        } else if let Some(last) = base.and_then(Arc::into_unique) {
             free(last);
         }
     }
+}
+
+#[inline(never)]
+fn let_go<T>(
+    base: Option<Arc<Record<T>>>,
+    draft: Option<Arc<Record<T>>>,
+    copy: Option<Arc<Record<T>>>,
+) {
+    drop((base, draft, copy));
 }
 
 #[cold]
@@ -72,38 +83,18 @@ fn free<T>(last: UniqueArc<Record<T>>) {
     drop(last);
 }
 
-/// What a handle has changed.
-struct Changes<T> {
-    /// A copy of the base to begin with.
-    draft: Option<Arc<Record<T>>>,
-    /// The copy that this handle saved last, where `save` had to make one. A lock of its own,
-    /// because `save` takes the handle shared; never held while user code runs.
-    copy: Mutex<Option<Arc<Record<T>>>>,
-}
-
-impl<T> Changes<T> {
-    const NONE: Self = Self { draft: None, copy: Mutex::new(None) };
-}
-
-impl<T> Drop for Changes<T> {
-    #[inline]
-    fn drop(&mut self) {
-        let copy = self.copy.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let draft = self.draft.take();
-        if draft.is_some() || copy.is_some() {
-            let_go(draft, copy);
-        }
+/// Returns the record of a handle's base.
+#[inline]
+fn always<T>(base: &Held<T>) -> &Arc<Record<T>> {
+    match &**base {
+        Some(base) => base,
+        None => unreachable!("a handle has a base until it is dropped"),
     }
-}
-
-#[inline(never)]
-fn let_go<T>(draft: Option<Arc<Record<T>>>, copy: Option<Arc<Record<T>>>) {
-    drop((draft, copy));
 }
 
 impl<T> Session<T> {
     pub(crate) fn new(id: SessionId, record: Arc<Record<T>>) -> Self {
-        Self { id, base: Base(Some(record)), changes: Changes::NONE }
+        Self { id, base: ManuallyDrop::new(Some(record)), draft: none(), copy: Mutex::new(none()) }
     }
 
     /// Returns the session's id, to load it by or to make a cookie's text of.
@@ -118,12 +109,12 @@ impl<T> Session<T> {
 
     /// Returns the version that this handle's data was derived from, and its changes.
     pub(crate) fn versions(&self) -> (&Arc<Record<T>>, Option<&Arc<Record<T>>>) {
-        (self.base.get(), self.changes.draft.as_ref())
+        (always(&self.base), self.draft.as_ref())
     }
 
     #[inline]
     fn record(&self) -> &Arc<Record<T>> {
-        self.changes.draft.as_ref().unwrap_or_else(|| self.base.get())
+        self.draft.as_ref().unwrap_or_else(|| always(&self.base))
     }
 
     /// Tells whether this handle's data was derived from `stored`, with nothing saved in between.
@@ -136,13 +127,13 @@ impl<T> Session<T> {
     }
 
     fn copied(&self) -> Option<Arc<Record<T>>> {
-        self.changes.copy.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner).as_ref().cloned()
     }
 
     /// Takes note of a copy that was saved of this handle's data. Returns the one noted before, for the
     /// caller to drop.
     pub(crate) fn note_copy(&self, copy: Arc<Record<T>>) -> Option<Arc<Record<T>>> {
-        self.changes.copy.lock().unwrap_or_else(PoisonError::into_inner).replace(copy)
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner).replace(copy)
     }
 
     /// Makes what was saved, the given copy or else the draft, the version that this handle's data was
@@ -151,10 +142,10 @@ impl<T> Session<T> {
         &mut self,
         copy: Option<Arc<Record<T>>>,
     ) -> impl Iterator<Item = Arc<Record<T>>> + use<T> {
-        let draft = self.changes.draft.take();
+        let draft = self.draft.take();
         let (saved, left) = if copy.is_some() { (copy, draft) } else { (draft, None) };
-        let base = saved.and_then(|saved| self.base.0.replace(saved));
-        let noted = self.changes.copy.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let base = saved.and_then(|saved| self.base.replace(saved));
+        let noted = self.copy.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         base.into_iter().chain(left).chain(noted)
     }
 }
@@ -162,7 +153,7 @@ impl<T> Session<T> {
 impl<T: Clone> Session<T> {
     /// Returns the draft, if there is one that was never stored: each commit is another record.
     pub(crate) fn draft(&self) -> Option<Arc<Record<T>>> {
-        self.changes.draft.as_ref().filter(|draft| draft.is_fresh()).cloned()
+        self.draft.as_ref().filter(|draft| draft.is_fresh()).cloned()
     }
 
     /// Returns a copy of this handle's data that is stored by nobody else.
@@ -175,8 +166,9 @@ impl<T> Clone for Session<T> {
     fn clone(&self) -> Self {
         Self {
             id: self.id,
-            base: Base(self.base.0.clone()),
-            changes: Changes { draft: self.changes.draft.clone(), copy: Mutex::new(self.copied()) },
+            base: self.base.clone(),
+            draft: self.draft.clone(),
+            copy: Mutex::new(ManuallyDrop::new(self.copied())),
         }
     }
 }
@@ -195,13 +187,13 @@ impl<T: Clone> DerefMut for Session<T> {
     fn deref_mut(&mut self) -> &mut T {
         // A draft that was stored is the base of what comes now, and the record it was made from has served: if
         // nobody else holds that one, it is the next draft.
-        if let Some(stored) = self.changes.draft.take_if(|draft| !draft.is_fresh()) {
-            let served = self.base.0.replace(stored);
-            let value = &self.base.get().value;
-            self.changes.draft = served.and_then(|served| Record::again(served, value));
+        if let Some(stored) = self.draft.take_if(|draft| !draft.is_fresh()) {
+            let served = self.base.replace(stored);
+            let value = &always(&self.base).value;
+            *self.draft = served.and_then(|served| Record::again(served, value));
         }
-        let base = self.base.get();
-        let draft = self.changes.draft.get_or_insert_with(|| Record::fresh(base.value.clone()));
+        let base = always(&self.base);
+        let draft = self.draft.get_or_insert_with(|| Record::fresh(base.value.clone()));
         // One shared with a clone of this handle stays as it is for the clone.
         if !draft.is_unique() {
             *draft = Record::fresh(draft.value.clone());
