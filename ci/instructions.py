@@ -13,9 +13,11 @@ SHORT, LONG = 2_000, 22_000
 # than a hundredth.
 LIMIT = 1.03
 
-# What an operation of a store with an index may cost, relative to the same without: nothing more for a load, a
-# tenth more for a save that changes no subject, and the hundredth by which a count moves.
-PROMISED = {"load-of-subject": ("load", 1.01), "save-of-subject": ("save", 1.11)}
+# What an operation of a store with an index may cost, relative to the same without, and the hundredth by which a
+# count moves: nothing more for a load, and for a save that changes no subject what is a tenth more of its time at the
+# most. That is more of its instructions, because they are not what takes the time: the locked ones do, and the
+# clock, which is not counted.
+PROMISED = {"load-of-subject": ("load", 1.01), "save-of-subject": ("save", 1.14)}
 
 
 def instructions(binary, operation, times):
