@@ -19,6 +19,13 @@ const DEFAULT_NAME: &str = "__Host-session";
 /// The prefixes that browsers enforce: RFC 6265bis, section 4.1.3.
 const PREFIXES: [&str; 2] = ["__Host-", "__Secure-"];
 
+/// Characters of an id.
+const TOKEN: usize = 22;
+
+/// The attributes of `with_value`, as text.
+#[cfg(feature = "axum")]
+const ATTRIBUTES: &str = "; HttpOnly; SameSite=Lax; Secure; Path=/";
+
 /// Bytes in a name at the most: a browser ignores a cookie whose name and value are longer than 4096
 /// bytes (RFC 6265bis, section 5.6; ASVS 5.0 3.3.5), and the value is an id's 22 characters.
 const MAX_NAME: usize = 4096 - 22;
@@ -158,13 +165,24 @@ impl SessionCookie {
     /// ```
     #[must_use = "the browser learns of it only if it is sent"]
     pub fn renew<T>(&self, store: &SessionStore<T>, id: &SessionId) -> Option<Cookie<'static>> {
-        let left = store.expires_in(id)?;
+        let max_age = max_age(store, id)?;
         let cookie = self.with_value(id.to_token().to_string());
-        if left == Duration::MAX {
-            return Some(cookie.build());
-        }
-        let seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
-        (seconds > 0).then(|| cookie.max_age(time::Duration::seconds(seconds)).build())
+        let seconds = max_age.and_then(|seconds| i64::try_from(seconds).ok());
+        Some(match seconds {
+            Some(seconds) => cookie.max_age(time::Duration::seconds(seconds)).build(),
+            None => cookie.build(),
+        })
+    }
+
+    /// Returns what a cookie says, attributes and all: the text of [`renew`](Self::renew)'s, by a tenth of the
+    /// work.
+    #[cfg(feature = "axum")]
+    pub(crate) fn text(&self, id: &SessionId, max_age: Option<u64>) -> String {
+        let (max_age, seconds) = match max_age {
+            Some(seconds) => ("; Max-Age=", seconds.to_string()),
+            None => ("", String::new()),
+        };
+        [self.name(), "=", id.to_token().as_ref(), ATTRIBUTES, max_age, &seconds].concat()
     }
 
     /// Returns the cookie that makes the browser forget the session: for the response to a sign-out,
@@ -177,7 +195,7 @@ impl SessionCookie {
         self.with_value(String::new()).max_age(time::Duration::ZERO).build()
     }
 
-    /// The one place where the attributes are set.
+    /// The one place where the attributes are set, but for their text.
     fn with_value(&self, value: String) -> CookieBuilder<'static> {
         Cookie::build((self.name.clone(), value))
             .secure(true)
@@ -238,8 +256,11 @@ impl SessionCookie {
     ) -> Option<SessionId> {
         let mut found = None;
         for header in headers {
-            for pair in header.as_ref().split(|byte| *byte == b';') {
-                let Some(id) = self.id_in(pair) else { continue };
+            let mut rest = header.as_ref();
+            while !rest.is_empty() {
+                let (id, others) = self.next_in(rest);
+                rest = others;
+                let Some(id) = id else { continue };
                 if found.is_some_and(|other| other != id) {
                     return None;
                 }
@@ -249,12 +270,30 @@ impl SessionCookie {
         found
     }
 
-    fn id_in(&self, pair: &[u8]) -> Option<SessionId> {
+    /// Returns the id in the first pair, if there is one, and what is behind that pair.
+    #[inline]
+    fn next_in<'a>(&self, header: &'a [u8]) -> (Option<SessionId>, &'a [u8]) {
+        // As browsers send it: then its end is known, and need not be searched.
+        if let Some((token, behind)) =
+            self.value_in(header).and_then(|value| value.split_at_checked(TOKEN))
+        {
+            if let (Some(id), [] | [b';', ..]) = (parse(token), behind) {
+                return (Some(id), behind.get(1..).unwrap_or_default());
+            }
+        }
+        let end = header.iter().position(|byte| *byte == b';').unwrap_or(header.len());
+        let (pair, behind) = header.split_at(end);
+        let value = self.value_in(pair).map(trim);
+        let bare = value.and_then(|value| value.strip_prefix(b"\"")?.strip_suffix(b"\""));
+        (bare.or(value).and_then(parse), behind.get(1..).unwrap_or_default())
+    }
+
+    /// Returns what is behind the name and the equals sign, if the first pair is ours.
+    #[inline]
+    fn value_in<'a>(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
         // The name first, because most pairs are other cookies.
         let after_name = trim_start(pair).strip_prefix(self.name.as_bytes())?;
-        let value = trim(trim_start(after_name).strip_prefix(b"=")?);
-        let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-        SessionId::parse(std::str::from_utf8(bare.unwrap_or(value)).ok()?)
+        trim_start(after_name).strip_prefix(b"=")
     }
 }
 
@@ -262,6 +301,19 @@ impl Default for SessionCookie {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Returns the seconds that a session has left, `None` inside if it never ends, or `None` if it has ended or
+/// has less than one left.
+pub(crate) fn max_age<T>(store: &SessionStore<T>, id: &SessionId) -> Option<Option<u64>> {
+    match store.expires_in(id)? {
+        Duration::MAX => Some(None),
+        left => Some(left.as_secs()).filter(|seconds| *seconds > 0).map(Some),
+    }
+}
+
+fn parse(token: &[u8]) -> Option<SessionId> {
+    SessionId::parse(std::str::from_utf8(token).ok()?)
 }
 
 /// Drops spaces and tabs, the only white space there is in a header (RFC 9110, section 5.6.3).
@@ -305,4 +357,22 @@ fn check_name(name: &str) -> Result<(), BuildError> {
 
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(all(test, feature = "axum"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_what_the_cookie_shows() {
+        let ttl = Duration::from_secs(60);
+        let builder = SessionStore::<u32>::builder().ttl(ttl).clock(crate::ManualClock::new());
+        let store = builder.build().expect("the settings are valid");
+        let session = store.create();
+        let cookie = SessionCookie::new();
+        let mut shown = cookie.issue(&store, session.id());
+        assert_eq!(cookie.text(session.id(), Some(60)), shown.to_string());
+        shown.set_max_age(None);
+        assert_eq!(cookie.text(session.id(), None), shown.to_string());
+    }
 }

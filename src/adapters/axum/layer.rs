@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::settings::{CookieLifetime, OnConflict, Settings};
-use super::slot::Slot;
+use super::slot::{Shared, Slot};
 use crate::cookie::SessionCookie;
 use crate::store::SessionStore;
 
@@ -126,8 +126,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let slot = Arc::new(Slot::new(Arc::clone(&self.settings)));
-        request.extensions_mut().insert(Arc::clone(&slot));
+        let slot = Shared::new(Slot::new(Arc::clone(&self.settings)));
+        request.extensions_mut().insert(slot.clone());
         ResponseFuture { inner: self.inner.call(request), slot }
     }
 }
@@ -152,7 +152,7 @@ pin_project! {
     pub struct ResponseFuture<F, T> {
         #[pin]
         inner: F,
-        slot: Arc<Slot<T>>,
+        slot: Shared<T>,
     }
 }
 
@@ -168,7 +168,7 @@ where
         let this = self.project();
         let mut polled = ready!(this.inner.poll(cx));
         if let Ok(response) = &mut polled {
-            this.slot.finish(response);
+            Slot::finish(this.slot, response);
         }
         Poll::Ready(polled)
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::thread;
 
 use axum_core::extract::FromRequestParts;
@@ -11,7 +10,7 @@ use http::{Extensions, HeaderMap, Request};
 
 use super::refused::{MissingLayer, Refused};
 use super::settings::OnConflict;
-use super::slot::{Held, Slot, View};
+use super::slot::{Held, Shared, Slot, View};
 use crate::id::SessionId;
 use crate::store::SessionStore;
 
@@ -45,7 +44,7 @@ use crate::store::SessionStore;
 /// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(visit));
 /// ```
 pub struct Session<T> {
-    slot: Arc<Slot<T>>,
+    slot: Shared<T>,
     /// `None` only while it is dropped.
     view: Option<View<T>>,
 }
@@ -96,8 +95,8 @@ impl<T: Clone + Default + Send + Sync + 'static> Session<T> {
     }
 
     fn open(headers: &HeaderMap, extensions: &Extensions) -> Result<Self, MissingLayer> {
-        let slot = extensions.get::<Arc<Slot<T>>>().ok_or_else(MissingLayer::of::<T>)?;
-        Ok(Self { slot: Arc::clone(slot), view: Some(slot.open(headers)) })
+        let slot = extensions.get::<Shared<T>>().ok_or_else(MissingLayer::of::<T>)?;
+        Ok(Self { slot: slot.clone(), view: Some(slot.open(headers)) })
     }
 }
 
@@ -254,8 +253,8 @@ impl<T: Clone + Default> DerefMut for Session<T> {
             view.changed = true;
         }
         match &mut view.held {
-            Held::Stored { session, loaded } => {
-                loaded.get_or_insert_with(|| Box::new(session.clone()));
+            Held::Stored { session, changed } => {
+                *changed = true;
                 session
             }
             Held::New { data, changed } => {

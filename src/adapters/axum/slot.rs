@@ -11,29 +11,33 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::refused::Refused;
 use super::settings::{CookieLifetime, OnConflict, Settings};
+use crate::cookie;
 use crate::error::{Rejected, RotateError, SaveError};
 use crate::id::SessionId;
 use crate::session::Session as Handle;
 use crate::store::SessionStore;
+use crate::sync::{AtomicBool, Ordering};
+
+/// A request's slot, shared: a count without weak references, so that asking whether it is the last one
+/// takes no locked instruction.
+pub(super) type Shared<T> = triomphe::Arc<Slot<T>>;
 
 /// What a request holds of a session. Small, whatever `T` is: handlers are moved more than once.
 pub(super) enum Held<T> {
-    /// A session of the store; with what it was before it was changed, if that is not saved yet.
-    Stored { session: Handle<T>, loaded: Option<Box<Handle<T>>> },
+    /// A session of the store.
+    Stored { session: Handle<T>, changed: bool },
     /// The data of a visitor without a session.
     New { data: Box<T>, changed: bool },
 }
 
 impl<T> Held<T> {
     fn found(session: Handle<T>) -> Self {
-        Self::Stored { session, loaded: None }
+        Self::Stored { session, changed: false }
     }
 
     pub(super) fn is_unsaved(&self) -> bool {
-        match self {
-            Self::Stored { loaded, .. } => loaded.is_some(),
-            Self::New { changed, .. } => *changed,
-        }
+        let (Self::Stored { changed, .. } | Self::New { changed, .. }) = self;
+        *changed
     }
 }
 
@@ -46,8 +50,8 @@ impl<T: Default> Held<T> {
 impl<T: Clone> Clone for Held<T> {
     fn clone(&self) -> Self {
         match self {
-            Self::Stored { session, loaded } => {
-                Self::Stored { session: session.clone(), loaded: loaded.clone() }
+            Self::Stored { session, changed } => {
+                Self::Stored { session: session.clone(), changed: *changed }
             }
             Self::New { data, changed } => Self::New { data: data.clone(), changed: *changed },
         }
@@ -75,8 +79,6 @@ enum Says {
 type Draft<T> = Arc<Held<T>>;
 
 struct State<T> {
-    /// Whether the store was asked for the session.
-    asked: bool,
     /// The request's session; its id is the one that counts, whatever the handles' are.
     found: Option<Handle<T>>,
     /// What handles left to be saved: one, unless several were changed at once.
@@ -90,15 +92,28 @@ struct State<T> {
     sealed: bool,
 }
 
+impl<T> State<T> {
+    /// Ends the time in which the cookie can change, if nothing is left to be saved; otherwise returns
+    /// what is.
+    fn seal(&mut self) -> Result<(Says, Option<SessionId>), Vec<Draft<T>>> {
+        if !self.drafts.is_empty() {
+            return Err(mem::take(&mut self.drafts));
+        }
+        self.sealed = true;
+        Ok((self.says, self.found.as_ref().map(|session| *session.id())))
+    }
+}
+
 pub(super) struct Slot<T> {
     settings: Arc<Settings<T>>,
+    /// Whether the store was asked for the session. Written under the lock.
+    asked: AtomicBool,
     state: Mutex<State<T>>,
 }
 
 impl<T> Slot<T> {
     pub(super) fn new(settings: Arc<Settings<T>>) -> Self {
         let state = State {
-            asked: false,
             found: None,
             drafts: Vec::new(),
             version: 0,
@@ -106,12 +121,20 @@ impl<T> Slot<T> {
             says: Says::Nothing,
             sealed: false,
         };
-        Self { settings, state: Mutex::new(state) }
+        Self { settings, asked: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
     /// What the closure returns is dropped by the caller, outside the lock.
     fn with<R>(&self, look: impl FnOnce(&mut State<T>) -> R) -> R {
         look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Like [`with`](Self::with), but for the lock where nobody else is left, as after most handlers.
+    fn with_last<R>(this: &mut Shared<T>, look: impl FnOnce(&mut State<T>) -> R) -> R {
+        match Shared::get_mut(this) {
+            Some(slot) => look(slot.state.get_mut().unwrap_or_else(PoisonError::into_inner)),
+            None => this.with(look),
+        }
     }
 
     pub(super) fn id(&self) -> Option<SessionId> {
@@ -124,16 +147,16 @@ impl<T> Slot<T> {
         let draft = Arc::new(held);
         let kept = self.with(|state| {
             if state.sealed || state.epoch != epoch {
-                return None;
+                return Err(draft);
             }
             // What the handle began with is part of what it leaves.
             let replaced = (state.version == version).then(|| state.drafts.pop()).flatten();
-            state.drafts.push(Arc::clone(&draft));
+            state.drafts.push(draft);
             state.version += 1;
-            Some(replaced)
+            Ok(replaced)
         });
         #[cfg(feature = "tracing")]
-        if kept.is_none() {
+        if kept.is_err() {
             tracing::debug!(target: "cloakroom", "changes to a session came too late and are lost");
         }
         drop(kept);
@@ -143,17 +166,19 @@ impl<T> Slot<T> {
 impl<T: Clone + Default> Slot<T> {
     /// Returns what the request holds by now. The first time, it asks the store for what the cookie says.
     pub(super) fn open(&self, headers: &HeaderMap) -> View<T> {
-        if self.with(|state| state.asked) {
+        // Relaxed, here and below: whoever sees it set waits for the lock under which it was.
+        if self.asked.load(Ordering::Relaxed) {
             return self.open_again();
         }
         let sent = self.settings.cookie.read_all(headers.get_all(header::COOKIE));
         let loaded = sent.and_then(|id| self.settings.store.load(&id));
-        let mine = loaded.clone();
+        let mine = loaded.as_ref().map(again);
         let first = self.with(|state| {
             // Somebody else of this request may have been faster.
-            if mem::replace(&mut state.asked, true) {
+            if self.asked.load(Ordering::Relaxed) {
                 return Err(loaded);
             }
+            self.asked.store(true, Ordering::Relaxed);
             state.found = loaded;
             Ok((state.version, state.epoch))
         });
@@ -256,24 +281,18 @@ impl<T: Clone + Default> Slot<T> {
             };
             // Two handles of one request, and the other was faster.
             let OnConflict::LastWins = how else { return Err(Refused::Conflict) };
-            let loaded = Some(Box::new(session.clone()));
             *session = T::clone(data);
-            *held = Held::Stored { session, loaded };
+            *held = Held::Stored { session, changed: true };
         }
-        let Held::Stored { session, loaded } = held else { unreachable!("a new one was created") };
+        let Held::Stored { session, changed } = held else { unreachable!("a new one was created") };
         session.set_id(self.id().ok_or(Refused::Gone)?);
-        self.commit_stored(session, loaded.as_deref(), how)?;
-        *loaded = None;
+        self.commit_stored(session, how)?;
+        *changed = false;
         self.note(session);
         Ok(())
     }
 
-    fn commit_stored(
-        &self,
-        session: &mut Handle<T>,
-        loaded: Option<&Handle<T>>,
-        how: OnConflict<T>,
-    ) -> Result<(), Refused> {
+    fn commit_stored(&self, session: &mut Handle<T>, how: OnConflict<T>) -> Result<(), Refused> {
         let store = &self.settings.store;
         let merge = match how {
             OnConflict::LastWins => return Ok(store.save_or_say(session)?),
@@ -284,9 +303,9 @@ impl<T: Clone + Default> Slot<T> {
             Err(SaveError::Conflict) => {}
             saved => return Ok(saved?),
         }
-        store.try_update(session.id(), |stored| {
-            merge(loaded.unwrap_or(session), session, stored);
-        })?;
+        // As it was before the first change that is not saved.
+        let (loaded, _) = session.versions();
+        store.try_update(session.id(), |stored| merge(&loaded.value, session, stored))?;
         *session = store.peek(session.id()).ok_or(Refused::Gone)?;
         Ok(())
     }
@@ -359,7 +378,7 @@ impl<T: Clone + Default> Slot<T> {
 
     pub(super) fn destroy(&self, view: &mut View<T>) -> bool {
         let (found, drafts) = self.with(|state| {
-            state.asked = true;
+            self.asked.store(true, Ordering::Relaxed);
             state.epoch += 1;
             state.version += 1;
             state.says = Says::Forget;
@@ -372,18 +391,18 @@ impl<T: Clone + Default> Slot<T> {
     }
 
     /// Saves what handles have left, and puts the cookie on the response.
-    pub(super) fn finish<R: Default>(&self, response: &mut Response<R>) {
+    pub(super) fn finish<R: Default>(this: &mut Shared<T>, response: &mut Response<R>) {
         let status = response.status();
         // 408 is what timeouts answer, and they drop the handler in the middle of what it was doing.
         let failed = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
         let mut refused = None;
         let (says, id) = loop {
-            match self.seal() {
+            match Self::with_last(this, State::seal) {
                 Ok(sealed) => break sealed,
                 Err(drafts) if failed => drop(drafts),
                 Err(drafts) => {
                     for draft in drafts {
-                        refused = self.save_last(Arc::unwrap_or_clone(draft)).err().or(refused);
+                        refused = this.save_last(Arc::unwrap_or_clone(draft)).err().or(refused);
                     }
                 }
             }
@@ -392,23 +411,11 @@ impl<T: Clone + Default> Slot<T> {
             *response = Response::default();
             *response.status_mut() = refused.status();
         }
-        if let Some(cookie) = self.set_cookie(says, id) {
+        if let Some(cookie) = this.set_cookie(says, id) {
             let headers = response.headers_mut();
             headers.append(header::SET_COOKIE, cookie);
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-    }
-
-    /// Ends the time in which the cookie can change, if nothing is left to be saved; otherwise returns
-    /// what is.
-    fn seal(&self) -> Result<(Says, Option<SessionId>), Vec<Draft<T>>> {
-        self.with(|state| {
-            if !state.drafts.is_empty() {
-                return Err(mem::take(&mut state.drafts));
-            }
-            state.sealed = true;
-            Ok((state.says, state.found.as_ref().map(|session| *session.id())))
-        })
     }
 
     fn save_last(&self, mut held: Held<T>) -> Result<(), Refused> {
@@ -420,23 +427,25 @@ impl<T: Clone + Default> Slot<T> {
 
     fn set_cookie(&self, says: Says, id: Option<SessionId>) -> Option<HeaderValue> {
         let Settings { store, cookie, lifetime, .. } = &*self.settings;
+        let renewed = |id| {
+            let max_age = cookie::max_age(store, &id)?;
+            Some(cookie.text(&id, max_age.filter(|_| *lifetime == CookieLifetime::Session)))
+        };
         let text = match (says, id) {
-            (Says::Keep, Some(id)) => {
-                let kept = cookie.renew(store, &id).map(|mut kept| {
-                    if *lifetime == CookieLifetime::Browser {
-                        kept.set_max_age(None);
-                    }
-                    kept
-                });
-                kept.unwrap_or_else(|| cookie.removal())
-            }
-            (Says::Forget, _) => cookie.removal(),
+            (Says::Keep, Some(id)) => renewed(id).unwrap_or_else(|| cookie.removal().to_string()),
+            (Says::Forget, _) => cookie.removal().to_string(),
             (Says::Nothing, Some(id)) if *lifetime == CookieLifetime::Session && store.slides() => {
-                cookie.renew(store, &id)?
+                renewed(id)?
             }
             _ => return None,
         };
         // A name is a token and a value base64url, so this is always one.
-        HeaderValue::try_from(text.to_string()).ok()
+        HeaderValue::try_from(text).ok()
     }
+}
+
+/// Returns another handle of what was loaded just now: a clone, without asking what was saved since.
+fn again<T>(loaded: &Handle<T>) -> Handle<T> {
+    let (record, _) = loaded.versions();
+    Handle::new(*loaded.id(), record.clone())
 }
