@@ -94,6 +94,14 @@ impl<T> std::fmt::Debug for End<'_, T> {
 /// What a store calls with every end.
 pub(crate) type Listener<T> = Box<dyn Fn(End<'_, T>) + Send + Sync>;
 
+/// Data whose `Drop` is no user code, as a framework's is: wherever no lock is held it may be dropped, and
+/// nobody has to catch its panics or keep it from calling the store in circles.
+#[cfg(any(test, feature = "tower-sessions", feature = "actix-session", feature = "async-session"))]
+pub(crate) trait Plain {}
+
+#[cfg(test)]
+impl Plain for u64 {}
+
 /// A session that has left the table.
 pub(crate) struct Ended<T> {
     id: SessionId,

@@ -47,10 +47,13 @@ use actix_session::storage::{LoadError, SaveError, SessionKey, UpdateError};
 use anyhow::Error;
 use time::Duration;
 
+use crate::ends::Plain;
 use crate::store::{Expiry, SessionStore};
 
 /// What actix-session keeps of a session: JSON text for each key.
 pub type State = HashMap<String, String>;
+
+impl Plain for State {}
 
 /// A [`SessionStore`] of actix-session's states, as actix-session wants it. Clones share the sessions.
 ///

@@ -56,6 +56,7 @@ use async_session::{Result, Session, async_trait};
 
 use crate::adapters::packed::Packed;
 use crate::clock;
+use crate::ends::Plain;
 use crate::error::{CreateError, Rejected};
 use crate::id::SessionId;
 use crate::store::{Expiry, SessionStore};
@@ -90,6 +91,8 @@ impl State {
         self.expiry
     }
 }
+
+impl Plain for State {}
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,10 +16,11 @@ use super::lifetime::Dating;
 use super::walk::Removal;
 use super::{Expiry, Inner, SessionStore};
 use crate::clock::{after, ticks};
-use crate::ends::Cause;
+use crate::ends::{Cause, Plain};
 use crate::entry::{Entry, Record};
 use crate::error::{Rejected, SaveError};
 use crate::id::{AsSessionId, SessionId};
+use crate::register::Register;
 use crate::session::Session;
 use crate::stats::Event;
 
@@ -102,17 +103,26 @@ impl<T> SessionStore<T> {
         id: impl AsSessionId,
         data: T,
         expiry: Expiry,
-    ) -> Result<bool, SaveError> {
+    ) -> Result<bool, SaveError>
+    where
+        T: Plain,
+    {
         let inner = &*self.inner;
         let record = Record::fresh(data);
-        let replaced = inner.replace_dated(inner.resolve(id.named()), &record, expiry);
-        inner.ends.discard(&inner.stats, record);
+        let replaced = match (inner.resolve(id.named()), &inner.register) {
+            (None, _) => Err(SaveError::Gone),
+            (Some(id), None) => inner.replace_unlisted(id, record, expiry),
+            (Some(id), Some(register)) => inner.replace_listed(id, record, expiry, register),
+        };
         match replaced {
             Ok(()) => {
                 inner.keep_pace(expiry);
                 Ok(true)
             }
-            Err(SaveError::Gone) => Ok(false),
+            Err(SaveError::Gone) => {
+                inner.stats.count(Event::SavedGone);
+                Ok(false)
+            }
             Err(refused) => Err(refused),
         }
     }
@@ -128,23 +138,32 @@ impl<T> SessionStore<T> {
 }
 
 impl<T> Inner<T> {
-    fn replace_dated(
+    /// Apart from the next, so that it is compiled as if there were no register.
+    fn replace_unlisted(
         &self,
-        id: Option<SessionId>,
-        record: &Arc<Record<T>>,
+        id: SessionId,
+        record: Arc<Record<T>>,
         expiry: Expiry,
     ) -> Result<(), SaveError> {
-        let Some(id) = id else {
-            self.stats.count(Event::SavedGone);
-            return Err(SaveError::Gone);
-        };
-        // User code, before anything is locked.
-        let change = self.register.as_ref().map(|register| register.change_of(&record.value));
-        let change = change.transpose()?;
-        let now = self.clock.now();
-        let (place, record) = (self.gate.place(id), Arc::clone(record));
+        let (now, place) = (self.clock.now(), self.gate.place(id));
         let dating = Dating::Until(expiry);
-        self.conclude(self.commit(now, &place, record, change.as_ref(), |_| true, dating))
+        self.commit(now, &place, record, None, |_| true, dating).into_result().0
+    }
+
+    #[inline(never)]
+    fn replace_listed(
+        &self,
+        id: SessionId,
+        record: Arc<Record<T>>,
+        expiry: Expiry,
+        register: &Register<T>,
+    ) -> Result<(), SaveError> {
+        let data = Arc::clone(&record);
+        // User code, before anything is locked.
+        let change = register.change_of(&data.value)?;
+        let (now, place) = (self.clock.now(), self.gate.place(id));
+        let dating = Dating::Until(expiry);
+        self.commit(now, &place, record, Some(&change), |_| true, dating).into_result().0
     }
 
     /// Lets the sweep know how long such sessions live, by powers of two: what is left until a fixed

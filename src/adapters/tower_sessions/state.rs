@@ -11,6 +11,7 @@ use tower_sessions_core::session::Record;
 use super::shapes::{self, FEW};
 use super::value;
 use crate::adapters::packed::{Packed, write_number, write_text};
+use crate::ends::Plain;
 
 /// What a store keeps of a [`Record`]: all but the id, which it is kept under.
 ///
@@ -98,6 +99,8 @@ fn in_order(values: &mut [(&str, &Value)]) -> Packed {
     });
     packed
 }
+
+impl Plain for State {}
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
