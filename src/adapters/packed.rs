@@ -16,7 +16,7 @@ const SCRATCH: usize = 4096;
 const SHORT: usize = 62;
 
 thread_local! {
-    /// Where a thread writes, so that each piece is allocated once, when its length is known.
+    /// Where a thread writes what is long, so that it is allocated once, when its length is known.
     static SCRATCH_BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -29,14 +29,16 @@ pub(super) enum Packed {
 
 impl Packed {
     /// Keeps what `write` writes.
-    pub(super) fn new<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Self, E> {
-        // New ones, if this is while the thread ends.
-        let mut bytes = SCRATCH_BYTES.try_with(RefCell::take).unwrap_or_default();
-        bytes.clear();
-        write(&mut bytes)?;
-        let packed = Self::from(bytes.as_slice());
-        if bytes.capacity() <= SCRATCH {
-            let _ = SCRATCH_BYTES.try_with(|scratch| scratch.replace(bytes));
+    pub(super) fn new<E>(write: impl FnOnce(&mut Writer) -> Result<(), E>) -> Result<Self, E> {
+        let mut writer = Writer { len: 0, short: [0; SHORT], long: Vec::new() };
+        write(&mut writer)?;
+        let Writer { len, short, long } = writer;
+        if len <= SHORT {
+            return Ok(Self::Short { len: len as u8, bytes: short });
+        }
+        let packed = Self::Long(long.as_slice().into());
+        if long.capacity() <= SCRATCH {
+            let _ = SCRATCH_BYTES.try_with(|scratch| scratch.replace(long));
         }
         Ok(packed)
     }
@@ -50,20 +52,6 @@ impl Packed {
     }
 }
 
-impl From<&[u8]> for Packed {
-    #[inline]
-    fn from(bytes: &[u8]) -> Self {
-        let mut short = [0; SHORT];
-        match short.get_mut(..bytes.len()) {
-            Some(place) => {
-                place.copy_from_slice(bytes);
-                Self::Short { len: bytes.len() as u8, bytes: short }
-            }
-            None => Self::Long(bytes.into()),
-        }
-    }
-}
-
 impl PartialEq for Packed {
     fn eq(&self, other: &Self) -> bool {
         self.reader().0 == other.reader().0
@@ -72,19 +60,60 @@ impl PartialEq for Packed {
 
 impl Eq for Packed {}
 
-#[inline]
-pub(super) fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >> DIGIT != 0 {
-        bytes.push((number & 63) as u8 | 64);
-        number >>= DIGIT;
-    }
-    bytes.push(number as u8);
+/// Where a piece is written: in place, as long as it is short.
+pub(super) struct Writer {
+    len: usize,
+    short: [u8; SHORT],
+    /// All of it, once it is longer.
+    long: Vec<u8>,
 }
 
-#[inline]
-pub(super) fn write_text(bytes: &mut Vec<u8>, text: &str) {
-    write_number(bytes, text.len() as u64);
-    bytes.extend_from_slice(text.as_bytes());
+impl Writer {
+    #[cfg(feature = "async-session")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
+    pub(super) fn mark(&mut self, mark: u8) {
+        self.bytes(&[mark]);
+    }
+
+    #[inline]
+    pub(super) fn number(&mut self, mut number: u64) {
+        while number >> DIGIT != 0 {
+            self.mark((number & 63) as u8 | 64);
+            number >>= DIGIT;
+        }
+        self.mark(number as u8);
+    }
+
+    #[inline]
+    pub(super) fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.bytes(text.as_bytes());
+    }
+
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        match self.short.get_mut(self.len..end) {
+            Some(place) => place.copy_from_slice(bytes),
+            None => self.go_on(bytes),
+        }
+        self.len = end;
+    }
+
+    #[cold]
+    fn go_on(&mut self, bytes: &[u8]) {
+        if let Some(short) = self.short.get(..self.len) {
+            // New memory, if this is while the thread ends.
+            self.long = SCRATCH_BYTES.try_with(RefCell::take).unwrap_or_default();
+            self.long.clear();
+            self.long.extend_from_slice(short);
+        }
+        self.long.extend_from_slice(bytes);
+    }
 }
 
 /// Reads what was written, from the front.
@@ -129,5 +158,32 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn string(&mut self) -> String {
         String::from_utf8(self.bytes().to_vec()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_however_long_it_is() {
+        for len in 0..3 * SHORT {
+            let text = "x".repeat(len);
+            for cut in 0..=len {
+                let (front, back) = text.split_at(cut);
+                let Ok(packed) = Packed::new(|writer| {
+                    writer.text(front);
+                    writer.mark(7);
+                    writer.text(back);
+                    writer.number(u64::MAX);
+                    Ok::<_, Infallible>(())
+                });
+                let mut read = packed.reader();
+                assert_eq!((read.text(), read.mark(), read.text()), (front, 7, back));
+                assert_eq!((read.number(), read.0), (u64::MAX, &[][..]));
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use serde::forward_to_deserialize_any;
 use serde::ser::{self, Impossible, Serialize};
 
 use super::State;
-use crate::adapters::packed::{Packed, Reader, write_number, write_text};
+use crate::adapters::packed::{Packed, Reader, Writer};
 
 /// The field of `Session` that holds its data.
 const DATA: &str = "data";
@@ -60,7 +60,7 @@ pub(super) fn assemble(id: String, state: &State) -> async_session::Result<Sessi
 }
 
 /// Writes the data of a session, a map of texts, or a text.
-struct Taker<'a>(&'a mut Vec<u8>);
+struct Taker<'a>(&'a mut Writer);
 
 impl ser::SerializeStruct for Taker<'_> {
     type Ok = ();
@@ -117,13 +117,13 @@ impl<'a> ser::Serializer for Taker<'a> {
     type SerializeStructVariant = Impossible<(), Unexpected>;
 
     fn serialize_str(self, text: &str) -> Result<(), Unexpected> {
-        write_text(self.0, text);
+        self.0.text(text);
         Ok(())
     }
 
     fn serialize_map(self, len: Option<usize>) -> Result<Self, Unexpected> {
         let len = len.ok_or_else(|| Unexpected("a map that cannot tell its length".into()))?;
-        write_number(self.0, len as u64);
+        self.0.number(len as u64);
         Ok(self)
     }
 

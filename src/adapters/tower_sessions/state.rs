@@ -10,7 +10,7 @@ use tower_sessions_core::session::Record;
 
 use super::shapes::{self, FEW};
 use super::value;
-use crate::adapters::packed::{Packed, write_number, write_text};
+use crate::adapters::packed::Packed;
 use crate::ends::Plain;
 
 /// What a store keeps of a [`Record`]: all but the id, which it is kept under.
@@ -92,8 +92,8 @@ impl From<&Record> for State {
 fn in_order(values: &mut [(&str, &Value)]) -> Packed {
     values.sort_unstable_by_key(|(key, _)| *key);
     let Ok(packed) = Packed::new(|bytes| {
-        write_number(bytes, values.len() as u64);
-        values.iter().for_each(|(key, _)| write_text(bytes, key));
+        bytes.number(values.len() as u64);
+        values.iter().for_each(|(key, _)| bytes.text(key));
         values.iter().for_each(|(_, value)| value::write(bytes, value));
         Ok::<_, Infallible>(())
     });

@@ -3,7 +3,7 @@
 
 use serde_json::{Number, Value};
 
-use crate::adapters::packed::{Reader, write_number, write_text};
+use crate::adapters::packed::{Reader, Writer};
 
 const NULL: u8 = b'n';
 const FALSE: u8 = b'f';
@@ -21,46 +21,46 @@ const TEXT: u8 = b's';
 const ARRAY: u8 = b'a';
 const OBJECT: u8 = b'o';
 
-pub(super) fn write(bytes: &mut Vec<u8>, value: &Value) {
+pub(super) fn write(bytes: &mut Writer, value: &Value) {
     match value {
-        Value::Null => bytes.push(NULL),
-        Value::Bool(false) => bytes.push(FALSE),
-        Value::Bool(true) => bytes.push(TRUE),
+        Value::Null => bytes.mark(NULL),
+        Value::Bool(false) => bytes.mark(FALSE),
+        Value::Bool(true) => bytes.mark(TRUE),
         Value::Number(number) => write_numeral(bytes, number),
         Value::String(string) => {
-            bytes.push(TEXT);
-            write_text(bytes, string);
+            bytes.mark(TEXT);
+            bytes.text(string);
         }
         Value::Array(values) => {
-            bytes.push(ARRAY);
-            write_number(bytes, values.len() as u64);
+            bytes.mark(ARRAY);
+            bytes.number(values.len() as u64);
             values.iter().for_each(|value| write(bytes, value));
         }
         Value::Object(values) => {
-            bytes.push(OBJECT);
-            write_number(bytes, values.len() as u64);
+            bytes.mark(OBJECT);
+            bytes.number(values.len() as u64);
             for (key, value) in values {
-                write_text(bytes, key);
+                bytes.text(key);
                 write(bytes, value);
             }
         }
     }
 }
 
-fn write_numeral(bytes: &mut Vec<u8>, numeral: &Number) {
+fn write_numeral(bytes: &mut Writer, numeral: &Number) {
     let fraction = numeral.as_f64().filter(|f| Number::from_f64(*f).as_ref() == Some(numeral));
     if let Some(natural) = numeral.as_u64() {
-        bytes.push(NATURAL);
-        write_number(bytes, natural);
+        bytes.mark(NATURAL);
+        bytes.number(natural);
     } else if let Some(negative) = numeral.as_i64() {
-        bytes.push(NEGATIVE);
-        write_number(bytes, !negative as u64);
+        bytes.mark(NEGATIVE);
+        bytes.number(!negative as u64);
     } else if let Some(fraction) = fraction {
-        bytes.push(FRACTION);
-        write_number(bytes, fraction.to_bits());
+        bytes.mark(FRACTION);
+        bytes.number(fraction.to_bits());
     } else {
-        bytes.push(DIGITS);
-        write_text(bytes, &numeral.to_string());
+        bytes.mark(DIGITS);
+        bytes.text(&numeral.to_string());
     }
 }
 
