@@ -169,7 +169,15 @@ impl<T> Ends<T> {
 
     /// Drops a record that the store held and no longer needs.
     pub(crate) fn discard(&self, stats: &Stats, held: Arc<Record<T>>) {
-        self.discard_all(stats, [held]);
+        if !std::mem::needs_drop::<T>() {
+            // Nobody is told, and no user code is involved: this only frees memory.
+            return drop(held);
+        }
+        let Some(_delivery) = Delivery::enter(self.address()) else {
+            return self.enqueue(vec![Leaving::Held(held)]);
+        };
+        contain(stats, || drop(held));
+        self.hand_on(stats);
     }
 
     /// Drops many, like [`discard`](Self::discard).
@@ -197,16 +205,23 @@ impl<T> Ends<T> {
         if leaving.peek().is_none() {
             return;
         }
-        let Some(_delivery) = Delivery::enter(std::ptr::from_ref(self).addr()) else {
+        let Some(_delivery) = Delivery::enter(self.address()) else {
             // Collected first: the iterator is the caller's, and the queue is locked for the push.
-            let leaving: Vec<_> = leaving.collect();
-            // Relaxed, here and below: a thread sees what it queued itself, and hands that on.
-            self.queued.fetch_add(leaving.len(), Ordering::Relaxed);
-            self.queue.lock().extend(leaving);
-            return;
+            return self.enqueue(leaving.collect());
         };
         leaving.for_each(|leaving| self.finish(stats, leaving));
         self.hand_on(stats);
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    #[cold]
+    fn enqueue(&self, leaving: Vec<Leaving<T>>) {
+        // Relaxed, here and below: a thread sees what it queued itself, and hands that on.
+        self.queued.fetch_add(leaving.len(), Ordering::Relaxed);
+        self.queue.lock().extend(leaving);
     }
 
     /// Deals with the ends that user code caused while others were delivered.
@@ -290,13 +305,7 @@ struct Delivery(usize);
 impl Delivery {
     /// Returns `None` if they are being delivered already, further up the stack.
     fn enter(store: usize) -> Option<Self> {
-        let entered = DELIVERING.with(|stores| {
-            let new = !stores.has(store);
-            if new {
-                stores.add(store);
-            }
-            new
-        });
+        let entered = DELIVERING.with(|stores| stores.add(store));
         // `then`, because a `Self` that is made and not returned takes the outer one's mark away.
         entered.then(|| Self(store))
     }

@@ -13,45 +13,77 @@ const FEW: usize = 4;
 const FREE: usize = 0;
 
 pub(crate) struct Marks {
+    /// A mark that was set while there was no other: nearly always the only one.
+    only: Cell<usize>,
     few: Cell<[usize; FEW]>,
     more: ManuallyDrop<RefCell<Vec<usize>>>,
+    /// How many marks there are beside `only`.
+    others: Cell<usize>,
 }
 
 impl Marks {
     pub(crate) const fn new() -> Self {
         let more = ManuallyDrop::new(RefCell::new(Vec::new()));
-        Self { few: Cell::new([FREE; FEW]), more }
+        Self { only: Cell::new(FREE), few: Cell::new([FREE; FEW]), more, others: Cell::new(0) }
     }
 
-    pub(crate) fn has(&self, store: usize) -> bool {
-        self.few.get().contains(&store) || self.more.borrow().contains(&store)
+    /// Marks a store, unless it is marked already. Tells whether it was not.
+    #[inline]
+    pub(crate) fn add(&self, store: usize) -> bool {
+        if self.only.get() == FREE && self.others.get() == 0 {
+            self.only.set(store);
+            return true;
+        }
+        self.add_beside(store)
     }
 
-    /// Marks a store once more.
-    pub(crate) fn add(&self, store: usize) {
+    /// Takes a store's mark away.
+    #[inline]
+    pub(crate) fn remove(&self, store: usize) {
+        if self.only.get() == store {
+            self.only.set(FREE);
+        } else {
+            self.remove_beside(store);
+        }
+    }
+
+    fn has(&self, store: usize) -> bool {
+        self.only.get() == store
+            || self.few.get().contains(&store)
+            || self.more.borrow().contains(&store)
+    }
+
+    #[cold]
+    fn add_beside(&self, store: usize) -> bool {
+        if self.has(store) {
+            return false;
+        }
         let mut few = self.few.get();
         match few.iter_mut().find(|mark| **mark == FREE) {
             Some(free) => *free = store,
             None => self.more.borrow_mut().push(store),
         }
         self.few.set(few);
+        self.others.set(self.others.get() + 1);
+        true
     }
 
-    /// Takes one of a store's marks away.
-    pub(crate) fn remove(&self, store: usize) {
+    #[cold]
+    fn remove_beside(&self, store: usize) {
         let mut more = self.more.borrow_mut();
-        if let Some(at) = more.iter().position(|mark| *mark == store) {
+        let mut few = self.few.get();
+        if let Some(mark) = few.iter_mut().find(|mark| **mark == store) {
+            *mark = FREE;
+        } else if let Some(at) = more.iter().position(|mark| *mark == store) {
             more.swap_remove(at);
             if more.is_empty() {
                 *more = Vec::new();
             }
+        } else {
             return;
         }
-        let mut few = self.few.get();
-        if let Some(mark) = few.iter_mut().find(|mark| **mark == store) {
-            *mark = FREE;
-        }
         self.few.set(few);
+        self.others.set(self.others.get() - 1);
     }
 }
 
@@ -60,19 +92,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_mark_is_kept_until_it_is_removed_as_often_as_it_was_added() {
+    fn each_mark_is_kept_until_it_is_removed() {
         let marks = Marks::new();
         let stores = 1..=3 * FEW;
-        stores.clone().for_each(|store| marks.add(store));
-        stores.clone().for_each(|store| marks.add(store));
-        for store in stores.clone() {
-            for _ in 0..2 {
-                assert!(marks.has(store));
+        // From the first, and from the last: what was the only mark goes first, and last.
+        for backwards in [false, true] {
+            assert!(stores.clone().all(|store| marks.add(store)));
+            assert!(!stores.clone().any(|store| marks.add(store)));
+            let mut left: Vec<usize> = stores.clone().collect();
+            if backwards {
+                left.reverse();
+            }
+            while let Some(store) = left.pop() {
+                marks.remove(store);
+                assert!(!marks.has(store));
+                assert!(left.iter().all(|other| marks.has(*other)));
+                assert!(marks.add(store), "once more");
                 marks.remove(store);
             }
-            assert!(!marks.has(store));
-            assert!((store + 1..=*stores.end()).all(|other| marks.has(other)));
+            assert_eq!((marks.more.borrow().capacity(), marks.others.get()), (0, 0));
         }
-        assert_eq!(marks.more.borrow().capacity(), 0);
     }
 }
