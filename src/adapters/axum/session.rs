@@ -267,9 +267,9 @@ impl<T: Clone + Default> DerefMut for Session<T> {
 
 impl<T> Drop for Session<T> {
     fn drop(&mut self) {
-        let view = self.view.take().filter(|view| view.changed);
         // What a panic interrupted is not what the handler wanted to leave.
-        if let Some(view) = view.filter(|_| !thread::panicking()) {
+        let left = self.view.take_if(|view| view.changed && !thread::panicking());
+        if let Some(view) = left {
             self.slot.put_back(view);
         }
     }
