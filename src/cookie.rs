@@ -277,7 +277,7 @@ impl SessionCookie {
         if let Some((token, behind)) =
             self.value_in(header).and_then(|value| value.split_at_checked(TOKEN))
         {
-            if let (Some(id), [] | [b';', ..]) = (parse(token), behind) {
+            if let (Some(id), [] | [b';', ..]) = (SessionId::parse_bytes(token), behind) {
                 return (Some(id), behind.get(1..).unwrap_or_default());
             }
         }
@@ -285,7 +285,7 @@ impl SessionCookie {
         let (pair, behind) = header.split_at(end);
         let value = self.value_in(pair).map(trim);
         let bare = value.and_then(|value| value.strip_prefix(b"\"")?.strip_suffix(b"\""));
-        (bare.or(value).and_then(parse), behind.get(1..).unwrap_or_default())
+        (bare.or(value).and_then(SessionId::parse_bytes), behind.get(1..).unwrap_or_default())
     }
 
     /// Returns what is behind the name and the equals sign, if the first pair is ours.
@@ -310,10 +310,6 @@ pub(crate) fn max_age<T>(store: &SessionStore<T>, id: &SessionId) -> Option<Opti
         Duration::MAX => Some(None),
         left => Some(left.as_secs()).filter(|seconds| *seconds > 0).map(Some),
     }
-}
-
-fn parse(token: &[u8]) -> Option<SessionId> {
-    SessionId::parse(std::str::from_utf8(token).ok()?)
 }
 
 /// Drops spaces and tabs, the only white space there is in a header (RFC 9110, section 5.6.3).

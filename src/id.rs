@@ -79,7 +79,12 @@ impl SessionId {
     /// A few nanoseconds; allocates nothing.
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {
-        let bytes: &[u8; TOKEN_LEN] = token.as_bytes().try_into().ok()?;
+        Self::parse_bytes(token.as_bytes())
+    }
+
+    /// Reads an id back from the bytes of its text form, which need not be looked at as UTF-8 first.
+    pub(crate) fn parse_bytes(token: &[u8]) -> Option<Self> {
+        let bytes: &[u8; TOKEN_LEN] = token.try_into().ok()?;
         let (high, high_seen) = decode(&bytes[..10]);
         let (middle, middle_seen) = decode(&bytes[10..20]);
         let (low, low_seen) = decode(&bytes[20..]);
