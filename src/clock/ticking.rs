@@ -38,12 +38,19 @@ impl Ticking {
 
     /// Reads the system's clock, and shows that to those who only look.
     pub(super) fn now(&self) -> Tick {
+        let seen = self.last();
         let now = system::now();
-        // Relaxed, both: see `last`. Written only when it moves: all threads read the word.
-        if self.0.load(Ordering::Relaxed) < now {
+        self.move_on(seen, now);
+        now
+    }
+
+    /// Shows a reading, unless another has shown a later one since the word was `seen`.
+    #[inline]
+    fn move_on(&self, seen: Tick, now: Tick) {
+        // Relaxed: see `last`. Written only when it moves: all threads read the word.
+        if seen < now {
             self.0.fetch_max(now, Ordering::Relaxed);
         }
-        now
     }
 }
 
@@ -129,5 +136,15 @@ mod tests {
         assert_eq!(clock.last(), 0);
         let now = clock.now();
         assert!(now > 0 && clock.last() == now);
+    }
+
+    #[test]
+    fn late_reader_does_not_move_the_ticking_clock_back() {
+        let clock = Ticking(Arc::new(AtomicU64::new(1)));
+        let seen = clock.last();
+        // Another has come and gone between this reader's look at the system's clock and its word on it.
+        clock.move_on(seen, 3);
+        clock.move_on(seen, 2);
+        assert_eq!(clock.last(), 3);
     }
 }
