@@ -2,15 +2,19 @@
 //! stores and on a store with flaws, which must not, because a suite that everything passes proves
 //! nothing.
 
+#[path = "conformance/contracts.rs"]
+mod contracts;
 #[path = "conformance/flawed.rs"]
 mod flawed;
 
 use std::collections::HashSet;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use cloakroom::adapters::{actix_session, async_session, tower_sessions};
 use cloakroom::conformance::{Lifetime, Report, Subject, Suite};
 use cloakroom::{Builder, ManualClock, Session, SessionId, SessionStore};
+use contracts::{Row, of_actix_session, of_async_session, of_tower_sessions};
 use flawed::{FLAWS, Flawed};
 
 fn builder<T>(clock: &ManualClock) -> Builder<T> {
@@ -138,6 +142,54 @@ fn each_check_finds_the_flaw_that_it_looks_for() {
     let proven: HashSet<_> = FLAWS.iter().flat_map(|(_, failed)| failed.iter().copied()).collect();
     let unproven: Vec<_> = run.difference(&proven).collect();
     assert!(unproven.is_empty(), "no flaw fails {unproven:?}");
+}
+
+/// Runs the suite on stores with flaws, and looks at the checks that only this framework has. `elsewhere` are those
+/// of them that the framework's own memory store fails, above.
+fn assert_each_is_found<F: Copy + Debug>(
+    flaws: &[Row<F>],
+    report: impl Fn(&Suite, F) -> Report,
+    elsewhere: &[&str],
+) {
+    let suite = Suite::new().rounds(1);
+    let of_all = suite.run(|clock| Flawed::new(flawed::Flaw::None, clock));
+    let mut unproven: HashSet<_> = HashSet::new();
+    for (flaw, expected) in flaws {
+        let report = report(&suite, *flaw);
+        let own = |checks: Vec<&'static str>| {
+            let own = checks.into_iter().filter(|check| !of_all.passed().contains(check));
+            own.collect::<Vec<_>>()
+        };
+        assert_eq!(own(report.failed()), *expected, "{flaw:?}\n{report}");
+        unproven.extend(own(report.passed().to_vec()));
+    }
+    let proven = flaws.iter().flat_map(|(_, failed)| *failed).chain(elsewhere);
+    proven.for_each(|check| _ = unproven.remove(check));
+    assert!(unproven.is_empty(), "no flaw fails {unproven:?}");
+}
+
+#[test]
+fn each_check_of_tower_sessions_contract_finds_the_flaw_that_it_looks_for() {
+    let elsewhere = [
+        "id_that_has_ended_is_not_handed_out_again",
+        "clear_and_save_adopt_no_id_of_a_client",
+        "flush_of_an_unknown_session_and_insert_adopt_no_id_of_a_client",
+    ];
+    assert_each_is_found(&of_tower_sessions::FLAWS, of_tower_sessions::report, &elsewhere);
+}
+
+#[test]
+fn each_check_of_actix_sessions_contract_finds_the_flaw_that_it_looks_for() {
+    assert_each_is_found(&of_actix_session::FLAWS, of_actix_session::report, &[]);
+}
+
+#[test]
+fn each_check_of_async_sessions_contract_finds_the_flaw_that_it_looks_for() {
+    let elsewhere = [
+        "flags_of_one_request_are_not_those_of_another",
+        "clone_of_what_was_stored_does_not_change_it",
+    ];
+    assert_each_is_found(&of_async_session::FLAWS, of_async_session::report, &elsewhere);
 }
 
 /// The core itself, in the suite's words: what an adapter's author writes.
