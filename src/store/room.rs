@@ -151,3 +151,100 @@ impl<T> Inner<T> {
 pub(super) fn is_in<T>(entry: &Entry<T>, slot: Slot) -> bool {
     entry.record().slot() == Some(slot)
 }
+
+/// What a race would have to come between: a choice, and what is made of it.
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::store::SessionStore;
+    use crate::subject::Subject;
+
+    const IDLE: Duration = Duration::from_secs(60);
+
+    /// A store of so many sessions; whose they are, 0 for a guest's.
+    fn store(most: usize, clock: &ManualClock) -> SessionStore<u64> {
+        let subject = |whose: &u64| (*whose != 0).then(|| Subject::from(*whose));
+        let builder = SessionStore::<u64>::builder().index_by(subject).max_sessions(most);
+        builder.idle_timeout(IDLE).shards(4).clock(clock.clone()).build().unwrap()
+    }
+
+    fn index(store: &SessionStore<u64>) -> &Index {
+        &store.inner.register.as_ref().unwrap().index
+    }
+
+    fn choose(store: &SessionStore<u64>) -> Choice {
+        let now = store.inner.clock.now();
+        store.inner.choose(index(store), SessionId::from_bits(1), None, now)
+    }
+
+    /// Ends the guest that is chosen now as a create would that has paused in between.
+    fn evict_after(store: &SessionStore<u64>, pause: impl FnOnce()) -> Option<Cause> {
+        let Choice::Victim(victim) = choose(store) else { panic!("there is a guest") };
+        pause();
+        let now = store.inner.clock.now();
+        let ended = store.inner.evict(index(store), &victim, now);
+        ended.map(|ended| ended.cause())
+    }
+
+    #[test]
+    fn guest_that_was_used_or_has_signed_in_since_it_was_chosen_is_spared() {
+        let clock = ManualClock::new();
+        let store = store(1, &clock);
+        let guest = *store.create().id();
+        let touch = || {
+            clock.advance(IDLE / 2);
+            assert!(store.touch(&guest));
+        };
+        assert_eq!((evict_after(&store, touch), store.contains(&guest)), (None, true));
+        let place = store.inner.gate.place(guest);
+        let slot = || store.inner.gate.read(&place, |entry| entry.record().slot());
+        let sign_in = |user| _ = store.update(&guest, |whose| *whose = user);
+        assert_eq!((evict_after(&store, || sign_in(1)), store.contains(&guest)), (None, true));
+        // As one user and then as another, whose list has given it the guest's node again.
+        sign_in(0);
+        let before = slot();
+        let sign_in_often = || _ = (1..).find(|user| (sign_in(*user), slot()).1 == before);
+        assert_eq!((evict_after(&store, sign_in_often), store.contains(&guest)), (None, true));
+    }
+
+    #[test]
+    fn guest_that_has_expired_since_it_was_chosen_ends_as_expired() {
+        let clock = ManualClock::new();
+        let store = store(1, &clock);
+        store.create();
+        assert_eq!(evict_after(&store, || clock.advance(IDLE)), Some(Cause::Expired));
+        let other = self::store(1, &clock);
+        other.create();
+        assert_eq!(evict_after(&other, || ()), Some(Cause::Evicted));
+    }
+
+    /// Whoever took it out of the table has yet to say so.
+    #[test]
+    fn guest_that_is_in_the_table_no_more_is_chosen_no_more() {
+        let store = store(1, &ManualClock::new());
+        let guest = *store.create().id();
+        let place = store.inner.gate.place(guest);
+        let entry = store.inner.gate.exclusive(place.shard).remove(&place).unwrap();
+        assert!(matches!(choose(&store), Choice::NotYet));
+        let mut sample = Vec::new();
+        index(&store).sample_guests(guest, 1, &mut sample);
+        assert!(sample.is_empty(), "it still comes up");
+        store.inner.capacity.release(1);
+        store.inner.tell([Ended::new(guest, entry, Cause::Destroyed)]);
+        assert!(index(&store).is_bare());
+    }
+
+    #[test]
+    fn store_is_full_of_subjects_only_if_none_of_its_slots_is_of_a_session_that_has_yet_to_come() {
+        let store = store(21, &ManualClock::new());
+        (1..=20).for_each(|user| _ = store.create_with(user));
+        let slot = store.inner.capacity.reserve();
+        assert!(slot.is_some() && matches!(choose(&store), Choice::NotYet));
+        drop(slot);
+        store.create_with(21);
+        assert!(matches!(choose(&store), Choice::None));
+    }
+}
