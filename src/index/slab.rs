@@ -195,7 +195,7 @@ impl Slab {
     /// Tells whether no chunk has memory.
     #[cfg(test)]
     pub(super) fn is_bare(&self) -> bool {
-        self.chunks.iter().all(Option::is_none)
+        self.chunks.iter().all(Option::is_none) && self.weights.iter().all(Option::is_none)
     }
 }
 

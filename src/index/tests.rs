@@ -110,7 +110,9 @@ fn walks_of_one_list_do_not_meet_each_other() {
     while one.step(&mut met) {}
     while two.step(&mut met) {}
     assert_eq!(met, [(slot, id(1)), (slot, id(1))]);
-    index.remove(slot);
+    let other = index.add(&at, id(2), 0, 2).unwrap();
+    assert!(index.is_full(&at, 2) && !index.is_full(&at, 3));
+    [slot, other].iter().for_each(|slot| _ = index.remove(*slot));
     drop((one, two));
     assert!(index.is_bare());
 }
@@ -156,4 +158,79 @@ fn index_takes_at_most_forty_bytes_for_a_session_of_each_subject() {
     }
     let bytes = index.shards.iter().map(|lists| lists.lock().bytes()).sum::<usize>();
     assert!(bytes <= 40_000_000, "{bytes} bytes");
+}
+
+/// Numbers for ids whose guests are all kept in the first of two shards.
+fn guest(number: u32) -> SessionId {
+    id(number * 2)
+}
+
+#[test]
+fn guests_come_up_in_turn_and_the_newest_last() {
+    let index = Index::new(2);
+    let (mut ring, mut number) = (VecDeque::new(), numbers());
+    for step in 0..20_000 {
+        match number(5) {
+            0 | 1 if ring.len() < 40 => {
+                let at = index.among_guests(guest(step));
+                ring.push_back((index.add(&at, guest(step), 0, 1).unwrap(), guest(step)));
+            }
+            2 if !ring.is_empty() => {
+                let (slot, _) = ring.remove(number(ring.len())).unwrap();
+                index.remove(slot);
+            }
+            3 => {
+                let (most, mut sample) = (number(50) + 1, Vec::new());
+                let sessions = index.sample_guests(guest(0), most, &mut sample);
+                let seen = most.min(ring.len());
+                assert!(sample.iter().eq(ring.iter().take(seen)));
+                assert_eq!(sessions, (seen < most).then_some(0));
+                ring.rotate_left(seen);
+            }
+            _ => {}
+        }
+    }
+    ring.into_iter().for_each(|(slot, _)| _ = index.remove(slot));
+    assert!(index.is_bare());
+}
+
+#[test]
+fn no_subject_is_taken_for_a_guest() {
+    assert_ne!(Key::new(0, u16::MAX), Key::GUEST);
+}
+
+#[test]
+fn weight_goes_with_its_session_and_leaves_no_memory() {
+    let index = Index::new(2);
+    let at = index.locate(&Subject::from(1));
+    let slots: Vec<_> = (0..200).map(|n| index.add(&at, id(n), 0, usize::MAX).unwrap()).collect();
+    (1..).zip(&slots).for_each(|(weight, slot)| index.set_weight(*slot, weight));
+    for (weight, slot) in (1..).zip(&slots) {
+        assert_eq!(
+            (index.weight(*slot), index.remove(*slot), index.weight(*slot)),
+            (weight, weight, 0)
+        );
+    }
+    assert!(index.is_bare());
+}
+
+#[test]
+fn memory_comes_back_when_most_have_left_and_is_used_again() {
+    let index = Index::new(1);
+    let bytes = || index.shards.iter().map(|lists| lists.lock().bytes()).sum::<usize>();
+    let add = |n: u32| index.add(&index.locate(&Subject::from(n)), id(n), 0, usize::MAX).unwrap();
+    let mut slots: VecDeque<_> = (0..10_000).map(add).collect();
+    let most = bytes();
+    // As many leave as come, and the memory of those that left is that of those that come.
+    let mut number = numbers();
+    for n in 10_000..60_000 {
+        index.remove(slots.swap_remove_back(number(slots.len())).unwrap());
+        slots.push_back(add(n));
+    }
+    assert!(bytes() <= most * 5 / 4, "{} bytes, where {most} were enough before", bytes());
+    let last = slots.pop_back().unwrap();
+    slots.into_iter().for_each(|slot| _ = index.remove(slot));
+    assert!(bytes() <= most / 50, "{} bytes for one of ten thousand", bytes());
+    index.remove(last);
+    assert!(index.is_bare());
 }
