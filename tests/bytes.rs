@@ -2,10 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use cloakroom::{
-    Builder, Cause, CreateError, ManualClock, OnFull, OnLimit, SaveError, SessionStore, Subject,
+    Builder, Cause, CreateError, ManualClock, OnFull, OnLimit, SaveError, Session, SessionStore,
+    Subject,
 };
 
 mod stress;
@@ -80,6 +82,22 @@ fn oversized_value_is_too_large_and_the_old_one_stays() {
     assert_eq!(store.stats().bytes, 50);
 }
 
+/// Its bytes are taken before its id and its subject are looked at under the shard's lock.
+#[test]
+fn create_that_its_id_or_its_subject_keeps_out_leaves_its_bytes_to_others() {
+    let store = with_subjects(100).max_per_subject(1, OnLimit::Reject).build().unwrap();
+    store.create_with(1_010);
+    store.try_create_with_id("taken", 20).unwrap();
+    for _ in 0..10 {
+        let taken = store.try_create_with_id("taken", 40).unwrap_err();
+        assert_eq!(taken.error, CreateError::Taken);
+        let full = store.try_create_with(1_040).unwrap_err();
+        assert_eq!(full.error, CreateError::SubjectLimit { max_per_subject: 1 });
+        assert_eq!((store.stats().bytes, store.len()), (30, 2));
+    }
+    assert!(store.try_create_with(70).is_ok());
+}
+
 #[test]
 fn as_many_make_room_as_it_takes_and_subjects_never_do() {
     let store = with_subjects(100).build().unwrap();
@@ -131,6 +149,26 @@ fn session_that_grows_takes_the_room_of_subjects_sessions_that_have_expired() {
 }
 
 #[test]
+fn create_that_the_sweep_finds_room_for_takes_its_bytes() {
+    for index in [false, true] {
+        let clock = ManualClock::new();
+        let builder = if index { with_subjects(100) } else { builder(100) };
+        let store = builder.on_full(OnFull::Refuse).clock(clock.clone());
+        let store = store.ttl(Duration::from_secs(60)).build().unwrap();
+        for _ in 0..5 {
+            (0..5).for_each(|_| _ = store.create_with(1_020));
+            assert_eq!((store.stats().bytes, store.len()), (100, 5));
+            clock.advance(Duration::from_secs(60));
+            store.try_create_with(30).unwrap();
+            store.purge_expired();
+            assert_eq!((bytes(&store), store.stats().bytes), (30, 30));
+            store.clear();
+            assert_eq!(store.stats().bytes, 0);
+        }
+    }
+}
+
+#[test]
 fn save_that_a_limit_refuses_evicts_no_guest_for_its_bytes() {
     let store = with_subjects(100).max_per_subject(1, OnLimit::Reject).build().unwrap();
     let user = store.create_with(1_020);
@@ -142,6 +180,30 @@ fn save_that_a_limit_refuses_evicts_no_guest_for_its_bytes() {
     // Whoever stays where they are may grow, however many the subject has.
     store.try_update(user.id(), |data| *data = 1_060).unwrap();
     assert_eq!((store.len(), store.stats().bytes), (2, 100));
+}
+
+/// Whoever is told of an end while a save makes room may use a clone of the same handle.
+#[test]
+fn draft_that_a_clone_of_the_handle_stored_first_is_weighed_once() {
+    let theirs = Arc::new(Mutex::new(None));
+    let store = Arc::new_cyclic(|me: &Weak<SessionStore<u64>>| {
+        let (me, theirs) = (me.clone(), Arc::clone(&theirs));
+        let builder = with_subjects(100).on_end(move |end| {
+            let clone: Option<Session<u64>> = theirs.lock().unwrap().take();
+            if let (Some(store), Cause::Evicted, Some(clone)) = (me.upgrade(), end.cause, clone) {
+                assert!(store.save(&clone));
+                store.update(clone.id(), |data| *data = 10).unwrap();
+            }
+        });
+        builder.build().unwrap()
+    });
+    let mut session = store.create_with(20);
+    store.create_with(80);
+    *session = 60;
+    *theirs.lock().unwrap() = Some(session.clone());
+    assert!(store.save(&session));
+    assert!(theirs.lock().unwrap().is_none(), "the clone was saved in between");
+    assert_eq!((bytes(&store), store.stats().bytes), (60, 60));
 }
 
 #[test]

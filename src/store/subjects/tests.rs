@@ -1,14 +1,17 @@
 //! What needs to see the index itself: that nothing stays in it.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::SessionStore;
 use crate::clock::ManualClock;
 use crate::ends::Cause;
+use crate::entry::Entry;
 use crate::id::SessionId;
 use crate::index::Standing;
 use crate::register::OnLimit;
+use crate::session::Session;
 use crate::subject::Subject;
 
 /// Whose session it is; 0 for a guest's.
@@ -180,4 +183,72 @@ fn record_of_a_session_that_is_over_is_not_one_that_was_never_stored() {
     assert!(!record.is_fresh());
     store.destroy(session.id());
     assert!(!record.is_fresh() && record.slot().is_none());
+}
+
+/// Whoever is told of an end while a save makes room may use a clone of the same handle.
+#[test]
+fn draft_that_a_clone_of_the_handle_stored_first_leaves_no_second_node() {
+    let theirs = Arc::new(Mutex::new(None));
+    let builder = SessionStore::<Whose>::builder().index_by(subject).shards(2);
+    let builder = builder.max_per_subject(1, OnLimit::RevokeOldest);
+    let store = Arc::new_cyclic(|me: &Weak<SessionStore<Whose>>| {
+        let (me, theirs) = (me.clone(), Arc::clone(&theirs));
+        let builder = builder.on_end(move |end| {
+            let clone: Option<Session<Whose>> = theirs.lock().unwrap().take();
+            if let (Some(store), Cause::Displaced, Some(clone)) = (me.upgrade(), end.cause, clone) {
+                assert!(store.save(&clone));
+                store.update(clone.id(), |whose| *whose = 0).unwrap();
+            }
+        });
+        builder.build().unwrap()
+    });
+    store.create_with(1);
+    let mut session = store.create();
+    *session = 1;
+    *theirs.lock().unwrap() = Some(session.clone());
+    assert!(store.save(&session));
+    assert!(theirs.lock().unwrap().is_none(), "the clone was saved in between");
+    assert_eq!((store.count_of(1), store.len()), (1, 1));
+    store.destroy(session.id());
+    assert!(is_bare(&store));
+}
+
+/// A list is read some sessions at a time, and each is looked at later, when it may be somebody else's, under
+/// another id, or in the same node again.
+#[test]
+fn session_of_a_list_is_looked_at_as_what_it_is_by_then() {
+    let store = SessionStore::<Whose>::builder().index_by(subject).shards(2).build().unwrap();
+    let index = &store.inner.register.as_ref().unwrap().index;
+    let at = index.locate(&Subject::from(1));
+    let mut session = store.create_with(1);
+    let [(slot, id)] = index.sessions(&at)[..] else { panic!("there is one") };
+    assert_eq!(store.inner.strike(index, &at, slot, id), Standing::Renamed(id), "it is there");
+    store.rotate(&mut session);
+    let new = *session.id();
+    assert_eq!(store.inner.sight(index, &at, slot, id).map(|sight| sight.id), Some(new));
+    // By way of another's list, until it is in the same node, as a third one's.
+    for other in 2.. {
+        store.update(&new, |whose| *whose = other).unwrap();
+        let is_in = |entry: &Entry<Whose>| entry.record().slot() == Some(slot);
+        if store.inner.gate.read(&store.inner.gate.place(new), is_in) == Some(true) {
+            break;
+        }
+    }
+    assert!(store.inner.sight(index, &at, slot, new).is_none());
+    let revoked = store.inner.end_under(index, &at, slot, new, Some(Cause::Revoked));
+    assert_eq!((revoked, store.contains(&new)), (Err(Standing::Here), true));
+}
+
+#[test]
+fn evicted_session_leaves_no_authentication_behind() {
+    for subjects in [false, true] {
+        let builder = SessionStore::<Whose>::builder().max_sessions(1);
+        let builder = if subjects { builder.index_by(subject) } else { builder };
+        let store = builder.build().unwrap();
+        let mut session = store.create();
+        store.reauthenticate(&mut session).unwrap();
+        assert_eq!(store.inner.authenticated.len(), 1);
+        store.create();
+        assert_eq!((store.inner.authenticated.len(), store.stats().evicted), (0, 1));
+    }
 }
