@@ -268,6 +268,19 @@ fn full_store_that_refuses_finds_the_one_that_has_expired() {
 }
 
 #[test]
+fn full_store_that_refuses_finds_who_has_expired_in_its_sample_before_it_sweeps() {
+    for expired in 0..16 {
+        // Slices that hardly ever find it.
+        let (clock, store) = build(16, |b| b.ttl(TTL).sweep_budget(1).on_full(OnFull::Refuse));
+        let ids: Vec<SessionId> = (0..16).map(|n| *store.create_with(n).id()).collect();
+        store.set_expiry(&ids[expired], SECOND);
+        clock.advance(SECOND);
+        assert!(store.try_create().is_ok());
+        assert_eq!((store.len(), store.contains(&ids[expired])), (16, false));
+    }
+}
+
+#[test]
 fn full_store_that_refuses_sweeps_although_no_slice_is_due() {
     let (_clock, store) = build(1000, |b| b.ttl(TTL).shards(2).on_full(OnFull::Refuse));
     let ids: Vec<SessionId> = (0..1000).map(|n| *store.create_with(n).id()).collect();

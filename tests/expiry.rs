@@ -156,6 +156,7 @@ fn looking_is_no_activity() {
     for left in (1..30).rev() {
         clock.advance(secs(1));
         assert!(store.peek(s.id()).is_some() && store.contains(s.id()));
+        drop(store.watch(s.id()).unwrap());
         store.for_each(|_, _| ());
         store.retain(|_, _| true);
         let _ = (store.stats(), store.purge_expired());

@@ -134,6 +134,20 @@ fn store_that_refuses_evicts_no_live_guest() {
 }
 
 #[test]
+fn store_that_refuses_finds_the_one_guest_that_has_expired_among_many_subjects() {
+    let clock = ManualClock::new();
+    // Slices that hardly ever find it.
+    let store = builder(1001).on_full(OnFull::Refuse).clock(clock.clone()).sweep_budget(1);
+    let store = store.build().unwrap();
+    let guest = store.create();
+    (1..=1000).for_each(|user| _ = store.create_with(user));
+    store.set_expiry(guest.id(), Duration::from_secs(1));
+    clock.advance(Duration::from_secs(1));
+    assert!(store.try_create_with(1).is_ok());
+    assert!(!store.contains(guest.id()));
+}
+
+#[test]
 fn taken_id_evicts_no_guest() {
     let store = builder(2).build().unwrap();
     let guest = store.create();
