@@ -78,6 +78,28 @@ impl Authenticated {
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.lock().len()).sum()
+        let len = self.parts.iter().map(|part| part.lock().len()).sum();
+        assert_eq!(self.count.load(Ordering::Relaxed), len, "whoever asks looks at the count");
+        len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_a_time_when_many_had_authenticated_comes_back() {
+        let authenticated = Authenticated::new();
+        let ids: Vec<_> = (0..1_000).map(SessionId::from_bits).collect();
+        for at in [1, 2] {
+            ids.iter().for_each(|id| authenticated.note(*id, at));
+            assert_eq!((authenticated.len(), authenticated.at(ids[7])), (1_000, Some(at)));
+        }
+        for id in &ids {
+            assert_eq!((authenticated.forget(*id), authenticated.forget(*id)), (Some(2), None));
+        }
+        assert_eq!(authenticated.len(), 0);
+        assert!(authenticated.parts.iter().all(|part| part.lock().capacity() == 0));
     }
 }

@@ -87,6 +87,22 @@ fn idlest_of_the_subject_makes_room() {
 }
 
 #[test]
+fn of_those_used_at_the_same_time_the_one_that_is_the_subjects_the_longest_makes_room() {
+    for idle in [None, Some(Duration::from_secs(600))] {
+        let store = builder(3, OnLimit::RevokeIdlest).clock(ManualClock::new());
+        let store = idle.into_iter().fold(store, Builder::idle_timeout).build().unwrap();
+        let guest = *store.create().id();
+        let ids: Vec<_> = (0..2).map(|_| *store.create_with(1).id()).collect();
+        store.update(&guest, |user| *user = 1).unwrap();
+        for goes in [ids[0], ids[1], guest] {
+            assert!(store.contains(&goes));
+            store.create_with(1);
+            assert!(!store.contains(&goes));
+        }
+    }
+}
+
+#[test]
 fn expired_session_does_not_count_and_nobody_is_displaced_in_its_stead() {
     for then in [OnLimit::Reject, OnLimit::RevokeOldest, OnLimit::RevokeIdlest] {
         let clock = ManualClock::new();

@@ -144,6 +144,10 @@ fn expired_session_is_neither_listed_nor_counted_nor_revoked() {
     clock.advance(Duration::from_secs(1));
     assert_eq!((store.sessions_of(1).len(), store.count_of(1), store.revoke_all(1)), (0, 0, 0));
     assert_eq!(heard.of(&id), [(Cause::Expired, 0)]);
+    // Where the revocation is the first to find it.
+    let another = *store.create_with(of(1)).id();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!((store.revoke_all(1), heard.of(&another)), (0, vec![(Cause::Expired, 0)]));
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn loads_of_one_session_clear_the_shards_that_nobody_visits() {
 #[test]
 fn each_operation_drives_the_sweep() {
     type Operate = fn(&SessionStore<u64>, &mut Session<u64>);
-    let operations: [(&str, Operate); 19] = [
+    let operations: [(&str, Operate); 20] = [
         ("load", |store, s| assert!(store.load(s.id()).is_some())),
         ("a miss", |store, _| assert!(store.load(&unknown()).is_none())),
         ("peek", |store, s| assert!(store.peek(s.id()).is_some())),
@@ -67,6 +67,7 @@ fn each_operation_drives_the_sweep() {
         ("a create that is refused", |store, s| {
             assert!(store.try_create_with_id(s.id(), 1).is_err())
         }),
+        ("a list of nobody's", |store, _| assert!(store.sessions_of(1).is_empty())),
         ("a watch", |store, s| drop(store.watch(s.id()).unwrap())),
         ("a destroy of nothing", |store, _| assert!(!store.destroy(&unknown()))),
         ("a save of nothing", |store, s| assert!(!store.save(&of_another_store(s)))),

@@ -105,3 +105,27 @@ impl Drop for Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_is_kept_as_long_as_any_walk_is_under_way_and_no_longer() {
+        let moves = Moves::new();
+        let id = |number| SessionId::from_bits(number);
+        moves.note(id(1), id(2));
+        let (first, mut second) = (moves.follow(), moves.follow());
+        moves.note(id(3), id(4));
+        drop(first);
+        assert_eq!(second.unread(), [(id(3), id(4))]);
+        moves.note(id(4), id(5));
+        assert_eq!(second.unread(), [(id(4), id(5))]);
+        let mut late = moves.follow();
+        assert!(late.unread().is_empty(), "what was before it began is not its business");
+        drop((second, late));
+        assert_eq!(moves.log.lock().moved.capacity(), 0);
+        moves.note(id(5), id(6));
+        assert!(moves.follow().unread().is_empty());
+    }
+}
