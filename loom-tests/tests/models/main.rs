@@ -22,6 +22,7 @@ mod subject_limit;
 mod sweep_claim;
 mod touch_or_destroy;
 mod touch_or_sweep;
+mod touch_or_touch;
 mod updates_add_up;
 mod watch_or_end;
 mod writer_gate;

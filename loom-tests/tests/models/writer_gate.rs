@@ -39,6 +39,26 @@ fn looping_reader_passes_a_parked_writer_at_most_once() {
     });
 }
 
+/// A walk has no one session to ask for, and enters each shard by another door.
+#[test]
+fn looping_walk_passes_a_parked_writer_at_most_once() {
+    exhaustive(|| {
+        let (store, session) = one_session();
+        let writer = thread::spawn({
+            let store = store.clone();
+            move || *store.create().id()
+        });
+        for _ in 0..3 {
+            store.for_each(|_, _| ());
+        }
+        let created = writer.join().unwrap();
+
+        assert!(watch::passes() <= 1, "{} walks passed the writer", watch::passes());
+        assert!(store.contains(&created));
+        assert_gate_is_open(&store, &session);
+    });
+}
+
 #[test]
 fn reader_backs_off_for_a_bounded_while_however_many_writers_come() {
     bounded(|| {
