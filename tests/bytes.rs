@@ -169,6 +169,22 @@ fn create_that_the_sweep_finds_room_for_takes_its_bytes() {
 }
 
 #[test]
+fn save_that_needs_bytes_sweeps_on_until_some_are_given_back() {
+    for expired in 0..40 {
+        let clock = ManualClock::new();
+        // A few slices go round; one does not.
+        let store = with_subjects(41).clock(clock.clone()).sweep_budget(16).build().unwrap();
+        let mut mine = store.create_with(1_001);
+        let ids: Vec<_> = (0..40).map(|_| *store.create_with(1_001).id()).collect();
+        store.set_expiry(&ids[expired], Duration::from_secs(1));
+        clock.advance(Duration::from_secs(1));
+        *mine = 1_002;
+        assert_eq!(store.try_save(&mut mine), Ok(()));
+        assert_eq!((store.stats().bytes, store.contains(&ids[expired])), (41, false));
+    }
+}
+
+#[test]
 fn save_that_a_limit_refuses_evicts_no_guest_for_its_bytes() {
     let store = with_subjects(100).max_per_subject(1, OnLimit::Reject).build().unwrap();
     let user = store.create_with(1_020);

@@ -340,3 +340,16 @@ fn insert_looks_at_a_bounded_part_of_a_table_that_is_nearly_empty() {
     // One in 8192 buckets, of which 128 are looked at: it is not found five times by chance.
     assert!(found < 5);
 }
+
+#[test]
+fn purge_gives_the_memory_of_what_has_expired_back() {
+    let clock = ManualClock::new();
+    let store = SessionStore::<u64>::builder().ttl(MINUTE).shards(2).clock(clock.clone());
+    let store = store.build().unwrap();
+    let kept = *store.create().id();
+    (0..5_000).for_each(|n| _ = store.create_with(n));
+    store.set_expiry(&kept, crate::Expiry::Never);
+    clock.advance(MINUTE);
+    assert_eq!((store.purge_expired(), store.len()), (5_000, 1));
+    assert!(store.inner.gate.buckets() <= 64, "{} buckets", store.inner.gate.buckets());
+}
