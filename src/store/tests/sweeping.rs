@@ -285,8 +285,13 @@ fn looks_stop_after_the_buckets_they_were_given() {
     let mut shard = store.inner.gate.exclusive(0);
     assert_eq!(shard.buckets(), 128);
     // From, at most, looked, next.
-    let cases =
-        [(0, 10, 10, Some(10)), (3, 10, 10, Some(13)), (120, 10, 8, None), (118, 10, 10, None)];
+    let cases = [
+        (0, 10, 10, Some(10)),
+        (3, 10, 10, Some(13)),
+        (117, 10, 10, Some(127)),
+        (120, 10, 8, None),
+        (118, 10, 10, None),
+    ];
     for (from, most, looked, next) in cases {
         let go_on = |_, _| std::ops::ControlFlow::Continue(());
         let stretch = shard.take(from, most, |_| false, go_on);
