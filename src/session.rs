@@ -46,7 +46,8 @@ pub struct Session<T = Attributes> {
     copy: Mutex<Held<T>>,
 }
 
-/// What a handle holds, until the handle is dropped, which lets go of it.
+/// What a handle holds, until the handle is dropped, which lets go of it. The compiler would do so after that once
+/// more, and where it does not inline the drop it would have to look whether anything is left.
 type Held<T> = ManuallyDrop<Option<Arc<Record<T>>>>;
 
 const fn none<T>() -> Held<T> {
@@ -184,6 +185,7 @@ impl<T> Deref for Session<T> {
 
 impl<T: Clone> DerefMut for Session<T> {
     /// Returns this handle's own copy of the data, made by the first call after a load or a save.
+    /// By `Clone::clone`, or by `Clone::clone_from` into data that nobody needs any more.
     fn deref_mut(&mut self) -> &mut T {
         // A draft that was stored is the base of what comes now, and the record it was made from has served: if
         // nobody else holds that one, it is the next draft.
