@@ -173,7 +173,7 @@ impl<T> Builder<T> {
     ///
     /// The weigher is asked whenever data is to be stored, outside every lock, and is to depend on the data alone. It
     /// counts what the data holds on the heap, and `size_of` the data itself if you like; the store's own share is
-    /// not in it. What weighs 0 counts as 1.
+    /// not in it. Of data that shrinks, count the capacity, which it keeps. What weighs 0 counts as 1.
     ///
     /// # Panics
     ///

@@ -185,7 +185,8 @@ impl<T> Deref for Session<T> {
 
 impl<T: Clone> DerefMut for Session<T> {
     /// Returns this handle's own copy of the data, made by the first call after a load or a save.
-    /// By `Clone::clone`, or by `Clone::clone_from` into data that nobody needs any more.
+    /// By `Clone::clone`, or by `Clone::clone_from` into data that nobody needs any more, of which a string or a
+    /// vector keeps the capacity.
     fn deref_mut(&mut self) -> &mut T {
         // A draft that was stored is the base of what comes now, and the record it was made from has served: if
         // nobody else holds that one, it is the next draft.

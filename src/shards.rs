@@ -11,7 +11,8 @@ use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 
 use dashmap::{DashMap, RwLock, RwLockReadGuard, RwLockWriteGuard, SharedValue};
-use foldhash::fast::RandomState;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
 use hashbrown::raw::RawTable;
 
 use crate::entry::Entry;
@@ -67,7 +68,7 @@ pub(crate) struct Place {
 
 /// The sharded table.
 pub(crate) struct Shards<T> {
-    map: DashMap<SessionId, Entry<T>, RandomState>,
+    map: DashMap<SessionId, Entry<T>, SeedableRandomState>,
     /// For each shard, how often its entries have moved to other buckets. Written under the
     /// exclusive lock.
     layouts: Box<[AtomicU64]>,
@@ -87,8 +88,12 @@ pub(crate) struct Stretch {
 impl<T> Shards<T> {
     /// `count` is a power of two and at least 2.
     pub(crate) fn new(count: usize) -> Self {
+        // From the system's entropy, which foldhash does not ask for by itself: half of an id that a caller chose
+        // must not be guessed to be the key, or the other half would not count.
+        let key = std::hash::RandomState::new().hash_one(count);
+        let hasher = SeedableRandomState::with_seed(key, SharedSeed::global_random());
         Self {
-            map: DashMap::with_hasher_and_shard_amount(RandomState::default(), count),
+            map: DashMap::with_hasher_and_shard_amount(hasher, count),
             layouts: (0..count).map(|_| AtomicU64::new(0)).collect(),
             // An unallocated table counts as one.
             buckets: AtomicUsize::new(count),
@@ -245,7 +250,7 @@ pub(crate) struct Exclusive<'a, T> {
     table: RwLockWriteGuard<'a, Table<T>>,
     layout: &'a AtomicU64,
     buckets: &'a AtomicUsize,
-    hasher: &'a RandomState,
+    hasher: &'a SeedableRandomState,
 }
 
 /// A table that has left its shard: freed by dropping it, outside the lock.
