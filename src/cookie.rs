@@ -10,7 +10,7 @@ use std::time::Duration;
 use ::cookie::{Cookie, CookieBuilder, SameSite, time};
 
 use crate::error::BuildError;
-use crate::id::SessionId;
+use crate::id::{SessionId, TOKEN_LEN};
 use crate::store::SessionStore;
 
 /// The name with the strongest prefix: ASVS 5.0 3.3.3.
@@ -19,16 +19,13 @@ const DEFAULT_NAME: &str = "__Host-session";
 /// The prefixes that browsers enforce: RFC 6265bis, section 4.1.3.
 const PREFIXES: [&str; 2] = ["__Host-", "__Secure-"];
 
-/// Characters of an id.
-const TOKEN: usize = 22;
-
 /// The attributes of `with_value`, as text.
 #[cfg(feature = "axum")]
 const ATTRIBUTES: &str = "; HttpOnly; SameSite=Lax; Secure; Path=/";
 
 /// Bytes in a name at the most: a browser ignores a cookie whose name and value are longer than 4096
 /// bytes (RFC 6265bis, section 5.6; ASVS 5.0 3.3.5), and the value is an id's 22 characters.
-const MAX_NAME: usize = 4096 - 22;
+const MAX_NAME: usize = 4096 - TOKEN_LEN;
 
 /// The session cookie of a service: makes it, removes it, and reads the id back.
 ///
@@ -275,7 +272,7 @@ impl SessionCookie {
     fn next_in<'a>(&self, header: &'a [u8]) -> (Option<SessionId>, &'a [u8]) {
         // As browsers send it: then its end is known, and need not be searched.
         if let Some((token, behind)) =
-            self.value_in(header).and_then(|value| value.split_at_checked(TOKEN))
+            self.value_in(header).and_then(|value| value.split_at_checked(TOKEN_LEN))
         {
             if let (Some(id), [] | [b';', ..]) = (SessionId::parse_bytes(token), behind) {
                 return (Some(id), behind.get(1..).unwrap_or_default());

@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use sha2::{Digest, Sha256};
 
 /// Characters in a token: 128 bits at 6 bits a character, rounded up.
-const TOKEN_LEN: usize = 22;
+pub(crate) const TOKEN_LEN: usize = 22;
 
 /// The base64url alphabet of RFC 4648, section 5.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
