@@ -101,18 +101,22 @@ impl Stats {
         Self { owned: Box::new(std::array::from_fn(|_| stripe())), shared: stripe() }
     }
 
+    /// Returns how often it has been counted where the calling thread counts.
     #[inline]
-    pub(crate) fn count(&self, event: Event) {
-        self.add(event, 1);
+    pub(crate) fn count(&self, event: Event) -> u64 {
+        self.add(event, 1)
     }
 
+    /// Like [`count`](Self::count), so many times.
     #[inline]
-    pub(crate) fn add(&self, event: Event, many: u64) {
+    pub(crate) fn add(&self, event: Event, many: u64) -> u64 {
         match self.owned.get(STRIPE.get()) {
             Some(stripe) => {
                 let counter = &stripe[event as usize];
                 // Relaxed, both: counts say nothing about other memory, and this one has one writer.
-                counter.store(counter.load(Ordering::Relaxed) + many, Ordering::Relaxed);
+                let count = counter.load(Ordering::Relaxed) + many;
+                counter.store(count, Ordering::Relaxed);
+                count
             }
             None => self.add_shared(event, many),
         }
@@ -120,13 +124,13 @@ impl Stats {
 
     /// Counts for a thread that has no stripe, or has yet to ask for one.
     #[cold]
-    fn add_shared(&self, event: Event, many: u64) {
+    fn add_shared(&self, event: Event, many: u64) -> u64 {
         if STRIPE.get() == UNASKED {
             ask_for_stripe();
             return self.add(event, many);
         }
         // Relaxed: see `add`.
-        self.shared[event as usize].fetch_add(many, Ordering::Relaxed);
+        self.shared[event as usize].fetch_add(many, Ordering::Relaxed) + many
     }
 
     pub(crate) fn total(&self, event: Event) -> u64 {

@@ -44,6 +44,10 @@ use crate::stats::{Event, Stats};
 use crate::sweep::{Batch, Sweep};
 use crate::sync::{AtomicBool, Ordering};
 
+/// Misses of a thread from one that asks for the time to the next, while the sweep is not behind: the
+/// clock's call is then a percent of a miss, and a flood of misses still sweeps what has expired.
+const MISSES_PER_LOOK: u64 = 64;
+
 /// A sharded, concurrent store of sessions, shared by all its clones.
 ///
 /// Cloning costs one reference count. All methods take `&self`, and none is `async`. A store is shared
@@ -215,15 +219,28 @@ impl<T> Inner<T> {
 
     #[inline(never)]
     fn find<const TOUCH: bool>(&self, id: SessionId) -> Option<triomphe::Arc<Record<T>>> {
-        let now = self.clock.glance();
-        let record = self.gate.read(&self.gate.place(id), |entry| {
+        // The time is asked for under the lock, and of what is there only: it is a third of a miss.
+        let found = self.gate.read(&self.gate.place(id), |entry| {
+            let now = self.clock.glance();
             let idle = if TOUCH { self.policy.idle } else { None };
-            entry.touch(now, idle).then(|| entry.record().clone())
+            (now, entry.touch(now, idle).then(|| entry.record().clone()))
         });
-        let record = record.flatten();
+        let Some((now, record)) = found else {
+            self.missed();
+            return None;
+        };
         self.stats.count(if record.is_some() { Event::Loaded } else { Event::Missed });
         self.tend(now);
         record
+    }
+
+    /// Counts a load of what is not in the table, and gives the sweep its turn now and then.
+    #[inline]
+    fn missed(&self) {
+        let misses = self.stats.count(Event::Missed);
+        if misses % MISSES_PER_LOOK == 0 || self.sweep.is_behind() {
+            self.tend(self.clock.glance());
+        }
     }
 
     /// Asks one question about an entry, if it is there, and returns the time with the answer.
