@@ -313,7 +313,17 @@ impl<T> Exclusive<'_, T> {
     }
 
     pub(crate) fn remove(&mut self, place: &Place) -> Option<Entry<T>> {
-        let bucket = self.table.remove_entry(place.hash, |bucket| bucket.0 == place.id)?;
+        self.remove_if(place, |_| true)
+    }
+
+    /// Takes out the entry at a place, if there is one and `pick` chooses it.
+    pub(crate) fn remove_if(
+        &mut self,
+        place: &Place,
+        mut pick: impl FnMut(&Entry<T>) -> bool,
+    ) -> Option<Entry<T>> {
+        let chosen = |bucket: &Bucket<T>| bucket.0 == place.id && pick(bucket.1.get());
+        let bucket = self.table.remove_entry(place.hash, chosen)?;
         Some(bucket.1.into_inner())
     }
 

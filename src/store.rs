@@ -322,9 +322,12 @@ impl<T> Inner<T> {
 
 /// Takes the session at a place out of its locked shard, if it is there and dead.
 fn take_dead<T>(shard: &mut Exclusive<'_, T>, place: &Place, now: Tick) -> Option<Ended<T>> {
-    let death = shard.find(place)?.death(now)?;
-    let entry = shard.remove(place)?;
-    Some(Ended::new(place.id, entry, Cause::from(death)))
+    let mut death = None;
+    let entry = shard.remove_if(place, |entry| {
+        death = entry.death(now);
+        death.is_some()
+    });
+    Some(Ended::new(place.id, entry?, Cause::from(death?)))
 }
 
 impl<T> Drop for Inner<T> {

@@ -308,7 +308,15 @@ impl<T> Exclusive<'_, T> {
     }
 
     pub(crate) fn remove(&mut self, place: &Place) -> Option<Entry<T>> {
-        self.table().entry(place)?;
+        self.remove_if(place, |_| true)
+    }
+
+    pub(crate) fn remove_if(
+        &mut self,
+        place: &Place,
+        mut pick: impl FnMut(&Entry<T>) -> bool,
+    ) -> Option<Entry<T>> {
+        self.table().entry(place).filter(|entry| pick(entry))?;
         self.table().buckets.remove(&place.bucket).map(|(_, entry)| entry)
     }
 
