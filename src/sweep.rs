@@ -1,9 +1,9 @@
 //! Owns the removal of expired sessions: which shard, when, and how much at a time.
 //!
-//! There is no sweeping thread and no lock on the whole map. Two triggers keep garbage bounded: each
-//! insert looks at a few buckets ahead in its own shard, whose lock it holds anyway, so that memory
-//! is bounded even without reads; and any operation may run one slice when a slice is due, so that
-//! sweeping is prompt and traffic anywhere also clears shards that nobody visits. One slice is a
+//! There is no sweeping thread and no lock on the whole map. Two triggers keep garbage bounded: any
+//! operation may run one slice when a slice is due, so that sweeping is prompt and traffic anywhere
+//! also clears shards that nobody visits; and where slices do not keep pace, each insert looks at a
+//! few buckets ahead in its own shard, whose lock it holds anyway. One slice is a
 //! bounded number of buckets and of removals, starts where the last one stopped, takes a shard only
 //! if its lock is free, and one thread at a time runs one. Drops nothing: what is removed goes to
 //! the caller, who delivers it outside every lock.
@@ -15,7 +15,7 @@ use crossbeam_utils::CachePadded;
 use crate::clock::Tick;
 use crate::ends::{Cause, Ended};
 use crate::gate::Gate;
-use crate::shards::{Exclusive, Spent, Stretch};
+use crate::shards::{Exclusive, Stretch};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Buckets that one slice looks at unless the builder says otherwise: 16 KiB, read in sequence.
@@ -51,6 +51,7 @@ const LONGEST_PERIOD: u64 = 1_000_000_000;
 
 /// The shortest lifetime of a single session that quickens the sweep, in nanoseconds: 16 s, so that
 /// one session that was to end at once does not make it pass more often than once a second for ever.
+/// Where lifetimes are shorter than that, inserts look ahead.
 const SHORTEST_HASTE: u64 = 16_000_000_000;
 
 /// A slice that finds more than one expired session in this many buckets puts the sweep behind: the
@@ -78,6 +79,8 @@ pub(crate) struct Sweep {
     cursors: Box<[AtomicUsize]>,
     /// The shortest lifetime that any session of the store was ever given, in nanoseconds.
     shortest: AtomicU64,
+    /// The shortest lifetime that the slices keep pace with: the store's, or [`SHORTEST_HASTE`].
+    floor: u64,
     budget: usize,
 }
 
@@ -147,6 +150,7 @@ impl Sweep {
             turn: AtomicUsize::new(0),
             cursors: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             shortest: AtomicU64::new(shortest.unwrap_or(u64::MAX)),
+            floor: shortest.unwrap_or(u64::MAX).min(SHORTEST_HASTE),
             budget,
         }
     }
@@ -158,6 +162,13 @@ impl Sweep {
         now >= self.due.load(Ordering::Relaxed)
     }
 
+    /// Tells whether a slice is due for each operation.
+    #[inline]
+    pub(crate) fn is_behind(&self) -> bool {
+        // Relaxed: see `is_due`.
+        self.due.load(Ordering::Relaxed) == AT_ONCE
+    }
+
     /// Tells whether any session of the store was ever given a lifetime.
     pub(crate) fn is_needed(&self) -> bool {
         // Relaxed: see `hasten`.
@@ -167,13 +178,13 @@ impl Sweep {
     /// Takes note of a session's own lifetime: if it is shorter than any before, the sweep keeps its
     /// pace with it from now on.
     pub(crate) fn hasten(&self, lifetime: u64) {
-        let lifetime = lifetime.max(SHORTEST_HASTE);
         // Relaxed, all: hints, and each word stands alone. Read first, because it is nearly always
         // so already, and the line is every thread's.
         if self.shortest.load(Ordering::Relaxed) <= lifetime {
             return;
         }
-        if self.shortest.fetch_min(lifetime, Ordering::Relaxed) > lifetime {
+        let before = self.shortest.fetch_min(lifetime, Ordering::Relaxed);
+        if before.max(self.floor) > lifetime.max(self.floor) {
             self.due.fetch_min(AT_ONCE, Ordering::Relaxed);
         }
     }
@@ -235,18 +246,29 @@ impl Sweep {
         looked
     }
 
-    /// Looks a few buckets ahead in a shard that an insert has locked. Returns a table to be freed
-    /// after the lock is released, if the look came to the end of one that is much too large.
+    /// Looks a few buckets ahead in a shard that an insert has locked, unless slices keep pace.
+    #[inline]
     pub(crate) fn look_ahead<T>(
         &self,
         lock: &mut Exclusive<'_, T>,
         shard: usize,
         now: Tick,
         ended: &mut Vec<Ended<T>>,
-    ) -> Option<Spent<T>> {
-        if !self.is_needed() {
-            return None;
+    ) {
+        // Relaxed: see `hasten`.
+        if self.is_due(now) || self.shortest.load(Ordering::Relaxed) < self.floor {
+            self.take_ahead(lock, shard, now, ended);
         }
+    }
+
+    #[cold]
+    fn take_ahead<T>(
+        &self,
+        lock: &mut Exclusive<'_, T>,
+        shard: usize,
+        now: Tick,
+        ended: &mut Vec<Ended<T>>,
+    ) {
         let share = (lock.buckets() * PASSES_PER_TURNOVER).div_ceil(lock.len().max(1));
         let most = share.min(LOOK_AHEAD);
         let stretch = take_dead(lock, self.cursor(shard), most, now, |dead| {
@@ -254,7 +276,6 @@ impl Sweep {
             ControlFlow::Continue(())
         });
         self.set_cursor(shard, stretch);
-        stretch.next.is_none().then(|| lock.shrink_if_sparse())?
     }
 
     /// Returns the bucket the next look at a locked shard begins at.
@@ -276,7 +297,7 @@ impl Sweep {
     /// Returns the nanoseconds from slice to slice that finish a pass in the time allowed.
     fn exact_period(&self, pass: u64) -> u64 {
         // Relaxed: see `hasten`.
-        let shortest = self.shortest.load(Ordering::Relaxed);
+        let shortest = self.shortest.load(Ordering::Relaxed).max(self.floor);
         (shortest / PASSES_PER_LIFETIME / pass).max(1)
     }
 

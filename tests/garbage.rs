@@ -82,6 +82,21 @@ fn at_most_a_tenth_is_garbage_with_a_smaller_budget() {
 }
 
 #[test]
+fn at_most_a_tenth_is_garbage_when_sessions_have_brief_lifetimes_of_their_own() {
+    const BRIEF: Duration = Duration::from_secs(2);
+    for (shards, live) in [(2, 200), (16, 2000), (64, 5000)] {
+        let clock = ManualClock::new();
+        let store = build(&clock, |b| b.ttl(TTL).shards(shards));
+        for n in 0..live * 4 {
+            clock.advance(BRIEF / live);
+            assert!(store.set_expiry(store.create().id(), BRIEF));
+            let part = percent(store.len().saturating_sub(live as usize), store.len());
+            assert!(n < live * 2 || part <= 10.0, "{part:.1} % with {shards} shards, {live} live");
+        }
+    }
+}
+
+#[test]
 fn at_most_a_tenth_is_garbage_when_idle_sessions_are_abandoned() {
     /// How many of the newest sessions are still used.
     const USED: usize = 50;

@@ -252,8 +252,8 @@ impl<T> Inner<T> {
     ) -> Result<Session<T>, Rejected<T>> {
         let record = Arc::clone(entry.record());
         let place = self.gate.place(id);
-        let mut shard = match self.admit(&place, &entry, at, now) {
-            Ok(shard) => shard,
+        let (mut shard, succeeds) = match self.admit(&place, &entry, at, now) {
+            Ok(admitted) => admitted,
             Err(error) => {
                 drop(entry);
                 let Ok(record) = Arc::try_unwrap(record) else { unreachable!("it was not stored") };
@@ -261,8 +261,11 @@ impl<T> Inner<T> {
             }
         };
         let before = ended.len();
-        ended.extend(take_dead(&mut shard, &place, now));
-        let spent = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
+        if succeeds {
+            ended.extend(take_dead(&mut shard, &place, now));
+        }
+        self.sweep.look_ahead(&mut shard, place.shard, now, ended);
+        let spent = shard.shrink_if_sparse();
         shard.insert(&place, entry);
         drop(shard);
         drop(spent);
@@ -272,26 +275,28 @@ impl<T> Inner<T> {
         Ok(Session::new(id, record))
     }
 
-    /// Locks the shard of a new session whose id is free, and enters it into the register.
+    /// Locks the shard of a new session whose id is free, and enters it into the register. Tells whether
+    /// the id is that of a dead session that is still in the table.
     fn admit(
         &self,
         place: &Place,
         entry: &Entry<T>,
         (at, weight): (Option<&Located>, u32),
         now: Tick,
-    ) -> Result<Exclusive<'_, T>, CreateError> {
+    ) -> Result<(Exclusive<'_, T>, bool), CreateError> {
         loop {
             let mut shard = self.gate.exclusive(place.shard);
-            if shard.find(place).is_some_and(|entry| entry.is_live(now)) {
+            let before = shard.find(place).map(|entry| entry.is_live(now));
+            if before == Some(true) {
                 return Err(CreateError::Taken);
             }
             // What was noted of a caller's id concerned a session that has ended.
             self.authenticated.forget(place.id);
-            let Some(register) = &self.register else { return Ok(shard) };
+            let Some(register) = &self.register else { return Ok((shard, before.is_some())) };
             if let Ok(slot) = register.enter(at, weight, place.id, now) {
                 let word = entry.record().word().with_slot(Some(slot), entry.deadline());
                 entry.record().set_word(word);
-                return Ok(shard);
+                return Ok((shard, before.is_some()));
             }
             drop(shard);
             if !at.is_some_and(|at| self.make_room_in(register, at)) {
