@@ -273,18 +273,24 @@ fn slice_passes_by_a_shard_that_is_busy() {
 }
 
 #[test]
-fn buckets_are_counted_when_inserts_make_a_table_smaller() {
-    let (script, clock) = (Script::default(), ManualClock::new());
-    let store = script.builder().ttl(MINUTE).clock(clock).build().unwrap();
-    let ids = ids_of(&store, 0, 1_000 + 200);
-    script.then(&ids);
-    (0..1_000).for_each(|n| drop(store.create_with(n)));
-    let before = store.inner.gate.buckets();
-    ids[..990].iter().for_each(|bits| assert!(store.destroy(&id(*bits))));
-    (0..200).for_each(|n| drop(store.create_with(n)));
-    let in_tables: usize = (0..2).map(|n| store.inner.gate.exclusive(n).buckets()).sum();
-    assert!(in_tables < before);
-    assert_eq!(store.inner.gate.buckets(), in_tables);
+fn inserts_make_a_sparse_table_smaller_and_its_buckets_are_counted() {
+    for ttl in [None, Some(MINUTE)] {
+        let (script, clock) = (Script::default(), ManualClock::new());
+        let mut builder = script.builder().clock(clock);
+        if let Some(ttl) = ttl {
+            builder = builder.ttl(ttl);
+        }
+        let store = builder.build().unwrap();
+        let ids = ids_of(&store, 0, 1_000 + 1);
+        script.then(&ids);
+        (0..1_000).for_each(|n| drop(store.create_with(n)));
+        let before = store.inner.gate.buckets();
+        ids[..990].iter().for_each(|bits| assert!(store.destroy(&id(*bits))));
+        store.create_with(0);
+        let in_tables: usize = (0..2).map(|n| store.inner.gate.exclusive(n).buckets()).sum();
+        assert!(in_tables < before / 8, "{ttl:?}");
+        assert_eq!(store.inner.gate.buckets(), in_tables);
+    }
 }
 
 #[test]
