@@ -26,9 +26,9 @@ type Table<T> = RawTable<Bucket<T>>;
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Bucket<[u64; 100]>>() == 32);
 
-/// A table at least this many times larger than its content is worth making smaller: four times what
-/// it would be at its sparsest if it had only grown, so that it does not grow and shrink by turns.
-const SPARSE: usize = 8;
+/// A table is made smaller if at most so many eighths of a smaller one's room are then taken: few enough that it
+/// does not double for the next moment's crowd and halve by turns.
+const TAKEN: usize = 5;
 
 /// A table that is rebuilt as large as it is has at least this part of its room free afterwards: so that many
 /// inserts, at the least, pay for it together.
@@ -392,13 +392,14 @@ impl<T> Exclusive<'_, T> {
     }
 
     /// Moves the entries to a smaller table if they are few in a large one, and returns the old
-    /// table. At the most a seventh of the work that the last growth of the table was.
+    /// table. Less work than the last growth of the table was.
     pub(crate) fn shrink_if_sparse(&mut self) -> Option<Spent<T>> {
         let (len, buckets) = (self.table.len(), self.table.buckets());
-        if buckets <= SMALL || len > buckets / SPARSE {
+        let half = buckets / 16 * 7;
+        if buckets <= SMALL || len > half / 8 * TAKEN {
             return None;
         }
-        let spent = self.rebuild(len * 2);
+        let spent = self.rebuild(len.div_ceil(TAKEN) * 8);
         self.mark_resized(buckets);
         Some(spent)
     }

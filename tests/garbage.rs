@@ -84,7 +84,7 @@ fn at_most_a_tenth_is_garbage_with_a_smaller_budget() {
 #[test]
 fn at_most_a_tenth_is_garbage_when_sessions_have_brief_lifetimes_of_their_own() {
     const BRIEF: Duration = Duration::from_secs(2);
-    for (shards, live) in [(2, 200), (16, 2000), (64, 5000)] {
+    for (shards, live) in [(2, 1000), (16, 2000), (64, 5000)] {
         let clock = ManualClock::new();
         let store = build(&clock, |b| b.ttl(TTL).shards(shards));
         for n in 0..live * 4 {

@@ -62,9 +62,9 @@ fn filled(store: &SessionStore<u64>, sessions: u64) -> Vec<SessionId> {
 /// A store with one session, in which everything that is made once has been made.
 fn warm() -> (SessionStore<u64>, SessionId) {
     let store = builder(&ManualClock::new()).on_end(|_| ()).build().unwrap();
-    // Tables with room for more, yet not so sparse that a sweep would make them smaller.
+    // Tables with room for more, yet not so sparse that a create would make them smaller.
     let ids = filled(&store, 200);
-    ids[100..].iter().for_each(|id| assert!(store.destroy(id)));
+    ids[150..].iter().for_each(|id| assert!(store.destroy(id)));
     store.load(&ids[0]).unwrap();
     (store, ids[0])
 }
@@ -230,8 +230,8 @@ fn memory_returns_after_an_expiry_storm_by_traffic_alone() {
     for _ in 0..5_000 {
         assert!(store.load(&kept).is_some());
     }
-    // Loads have removed the sessions and freed the shards that are empty. The others shrink when the
-    // looks ahead of creates come to their end, because a load may not allocate a smaller table.
+    // Loads have removed the sessions and freed the shards that are empty. The others shrink when a
+    // create comes by, because a load may not allocate a smaller table.
     for _ in 0..1_000 {
         store.destroy(store.create().id());
     }

@@ -417,6 +417,32 @@ fn of_two_neighbouring_shards_one_gets_more_by_the_square_root_of_two() {
     }
 }
 
+/// Destroys sessions and creates others in their place, one after the other.
+fn take_turns(store: &SessionStore<u64>, ids: &mut [SessionId], turns: usize) {
+    for turn in 0..turns {
+        let id = &mut ids[turn % ids.len()];
+        assert!(store.destroy(&*id));
+        *id = *store.create_with(turn as u64).id();
+    }
+}
+
+/// Which shard a session is in is random, so that each has its crowded moments.
+#[test]
+fn table_that_has_doubled_for_a_moment_is_halved_by_the_next_insert() {
+    for (stay, buckets) in [(71, 128), (72, 256)] {
+        let script = Script::default();
+        let store = script.builder().build().unwrap();
+        let drawn = ids_of(&store, 0, 120 + 1);
+        script.then(&drawn);
+        let mut ids: Vec<_> = (0..120).map(|n| *store.create_with(n).id()).collect();
+        assert_eq!(store.inner.gate.exclusive(0).buckets(), 256);
+        ids.drain(stay..).for_each(|id| assert!(store.destroy(&id)));
+        take_turns(&store, &mut ids, 1);
+        assert_eq!(store.inner.gate.exclusive(0).buckets(), buckets, "{stay} stay");
+        assert!(ids.iter().all(|id| store.contains(id)));
+    }
+}
+
 /// What removed sessions leave behind in a table counts as used until it is rebuilt.
 #[test]
 fn tables_stay_as_large_as_they_are_while_sessions_come_and_go() {
@@ -424,11 +450,8 @@ fn tables_stay_as_large_as_they_are_while_sessions_come_and_go() {
     // Of the one table 79 % of its room, of the other 56 %.
     let mut ids: Vec<_> = (0..13_600).map(|n| *store.create_with(n).id()).collect();
     let before = store.inner.gate.buckets();
-    for turn in 0..20 * ids.len() {
-        let at = turn % ids.len();
-        assert!(store.destroy(&ids[at]));
-        ids[at] = *store.create_with(turn as u64).id();
-    }
+    let turns = 20 * ids.len();
+    take_turns(&store, &mut ids, turns);
     assert_eq!(store.inner.gate.buckets(), before);
     assert!(ids.iter().all(|id| store.contains(id)));
 }
