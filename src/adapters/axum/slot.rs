@@ -95,12 +95,16 @@ struct State<T> {
 impl<T> State<T> {
     /// Ends the time in which the cookie can change, if nothing is left to be saved; otherwise returns
     /// what is.
-    fn seal(&mut self) -> Result<(Says, Option<SessionId>), Vec<Draft<T>>> {
+    fn seal(&mut self) -> Result<(Says, Option<SessionId>), (Vec<Draft<T>>, u32)> {
         if !self.drafts.is_empty() {
-            return Err(mem::take(&mut self.drafts));
+            return Err((mem::take(&mut self.drafts), self.epoch));
         }
         self.sealed = true;
-        Ok((self.says, self.found.as_ref().map(|session| *session.id())))
+        Ok((self.says, self.id()))
+    }
+
+    fn id(&self) -> Option<SessionId> {
+        self.found.as_ref().map(|session| *session.id())
     }
 }
 
@@ -138,7 +142,7 @@ impl<T> Slot<T> {
     }
 
     pub(super) fn id(&self) -> Option<SessionId> {
-        self.with(|state| state.found.as_ref().map(|session| *session.id()))
+        self.with(|state| state.id())
     }
 
     /// Leaves what a handle has changed to be saved with the response.
@@ -225,7 +229,7 @@ impl<T: Clone + Default> Slot<T> {
         });
         view.changed = false;
         drop(replaced?);
-        let saved = self.commit(&mut view.held, how);
+        let saved = self.commit(&mut view.held, view.epoch, how);
         if saved == Err(Refused::Conflict) {
             self.refresh(view);
         }
@@ -259,36 +263,56 @@ impl<T: Clone + Default> Slot<T> {
     fn refresh(&self, view: &mut View<T>) {
         let stored = self.id().and_then(|id| self.settings.store.peek(&id));
         let Some(session) = stored else { return };
-        self.note(&session);
+        self.note(&session, view.epoch);
         view.held = Held::found(session);
         view.version = self.with(|state| state.version);
     }
 
-    /// Takes note of what was saved, for the handles to come.
-    fn note(&self, session: &Handle<T>) {
-        let before = self.with(|state| {
+    /// Takes note of what was saved, for the handles to come, unless another one has ended that session
+    /// meanwhile; and under the id that counts, for another one may have rotated it.
+    fn note(&self, session: &Handle<T>, epoch: u32) {
+        let mut session = session.clone();
+        let unused = self.with(|state| {
             state.version += 1;
-            state.found.replace(session.clone())
+            match state.found.as_mut().filter(|_| state.epoch == epoch) {
+                Some(found) => {
+                    session.set_id(*found.id());
+                    mem::replace(found, session)
+                }
+                None => session,
+            }
         });
-        drop(before);
+        drop(unused);
     }
 
-    fn commit(&self, held: &mut Held<T>, how: OnConflict<T>) -> Result<(), Refused> {
+    /// Like [`with`](Self::with), unless a handle has ended the session of `epoch`.
+    fn with_of<R>(&self, epoch: u32, look: impl FnOnce(&State<T>) -> R) -> Result<R, Refused> {
+        self.with(|state| if state.epoch == epoch { Ok(look(state)) } else { Err(Refused::Gone) })
+    }
+
+    fn commit(&self, held: &mut Held<T>, epoch: u32, how: OnConflict<T>) -> Result<(), Refused> {
         if let Held::New { data, .. } = held {
-            let Some(mut session) = self.with(|state| state.found.clone()) else {
-                *held = Held::found(self.create(data)?);
-                return Ok(());
-            };
+            let found = || self.with_of(epoch, |state| state.found.clone());
+            if found()?.is_none() {
+                match self.create(data, epoch) {
+                    Err(Refused::Conflict) => {}
+                    created => {
+                        *held = Held::found(created?);
+                        return Ok(());
+                    }
+                }
+            }
             // Two handles of one request, and the other was faster.
             let OnConflict::LastWins = how else { return Err(Refused::Conflict) };
+            let mut session = found()?.ok_or(Refused::Gone)?;
             *session = T::clone(data);
             *held = Held::Stored { session, changed: true };
         }
         let Held::Stored { session, changed } = held else { unreachable!("a new one was created") };
-        session.set_id(self.id().ok_or(Refused::Gone)?);
+        session.set_id(self.with_of(epoch, State::id)?.ok_or(Refused::Gone)?);
         self.commit_stored(session, how)?;
         *changed = false;
-        self.note(session);
+        self.note(session, epoch);
         Ok(())
     }
 
@@ -311,7 +335,7 @@ impl<T: Clone + Default> Slot<T> {
     }
 
     /// Creates the request's session; or gives the data back, with the reason.
-    fn create(&self, data: &mut T) -> Result<Handle<T>, Refused> {
+    fn create(&self, data: &mut T, epoch: u32) -> Result<Handle<T>, Refused> {
         let store = &self.settings.store;
         let session = match store.try_create_with(mem::take(data)) {
             Ok(session) => session,
@@ -323,6 +347,9 @@ impl<T: Clone + Default> Slot<T> {
         let installed = self.with(|state| {
             if state.sealed {
                 return Err(Refused::ResponseSent);
+            }
+            if state.epoch != epoch {
+                return Err(Refused::Gone);
             }
             if state.found.is_some() {
                 return Err(Refused::Conflict);
@@ -358,13 +385,18 @@ impl<T: Clone + Default> Slot<T> {
         how: impl FnOnce(&SessionStore<T>, &mut Handle<T>) -> Result<(), RotateError>,
     ) -> Result<(), Refused> {
         let found = self.with(|state| {
-            if state.sealed { Err(Refused::ResponseSent) } else { Ok(state.found.clone()) }
+            if state.sealed {
+                Err(Refused::ResponseSent)
+            } else {
+                Ok((state.found.clone(), state.epoch))
+            }
         });
-        let Some(mut session) = found? else { return Ok(()) };
+        let (Some(mut session), epoch) = found? else { return Ok(()) };
         how(&self.settings.store, &mut session)?;
         let id = *session.id();
         let rotated = self.with(|state| {
-            let found = state.found.as_mut().filter(|_| !state.sealed)?;
+            let in_time = !state.sealed && state.epoch == epoch;
+            let found = state.found.as_mut().filter(|_| in_time)?;
             found.set_id(id);
             state.says = Says::Keep;
             Some(())
@@ -399,10 +431,11 @@ impl<T: Clone + Default> Slot<T> {
         let (says, id) = loop {
             match Self::with_last(this, State::seal) {
                 Ok(sealed) => break sealed,
-                Err(drafts) if failed => drop(drafts),
-                Err(drafts) => {
+                Err((drafts, _)) if failed => drop(drafts),
+                Err((drafts, epoch)) => {
                     for draft in drafts {
-                        refused = this.save_last(Arc::unwrap_or_clone(draft)).err().or(refused);
+                        let saved = this.save_last(Arc::unwrap_or_clone(draft), epoch);
+                        refused = saved.err().or(refused);
                     }
                 }
             }
@@ -418,8 +451,9 @@ impl<T: Clone + Default> Slot<T> {
         }
     }
 
-    fn save_last(&self, mut held: Held<T>) -> Result<(), Refused> {
-        match (self.commit(&mut held, self.settings.on_conflict), self.settings.on_conflict) {
+    fn save_last(&self, mut held: Held<T>, epoch: u32) -> Result<(), Refused> {
+        let how = self.settings.on_conflict;
+        match (self.commit(&mut held, epoch, how), how) {
             (Err(Refused::Gone), OnConflict::LastWins) => Ok(()),
             (saved, _) => saved,
         }

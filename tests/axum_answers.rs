@@ -1,0 +1,167 @@
+//! What the axum layer's answers say, and what they count, where a session ends or a store is full just then.
+
+#[path = "axum/harness.rs"]
+#[allow(dead_code, reason = "each of the tests needs a part of it")]
+mod harness;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use cloakroom::adapters::axum::{CookieLifetime, OnConflict, Refused, Session, SessionLayer};
+use cloakroom::{Expiry, ManualClock, OnFull, SessionCookie, SessionStore};
+use harness::{Visitor, app, block_on, cart, cookie, layered, reply, send, store};
+use tower::ServiceExt;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn look(session: Session<Visitor>) -> String {
+    format!("{:?}", session.cart)
+}
+
+async fn add(mut session: Session<Visitor>) -> String {
+    session.cart.push(7);
+    format!("{:?}", session.cart)
+}
+
+#[test]
+fn cookie_is_found_in_any_of_several_headers() {
+    let store = store();
+    let id = *store.create_with(cart(&[1])).id();
+    let request = Request::builder().uri("/").header(header::COOKIE, "lang=en");
+    let request = request.header(header::COOKIE, cookie(&id)).body(Body::empty()).unwrap();
+    let reply = block_on(async { reply(app(&store, look).oneshot(request).await.unwrap()).await });
+    assert_eq!(reply.body, "[1]");
+}
+
+#[test]
+fn id_that_was_revoked_before_the_response_left_is_not_given_but_removed() {
+    let store = store();
+    let id = *store.create_with(cart(&[1])).id();
+    let theirs = store.clone();
+    let handler = move |mut session: Session<Visitor>| {
+        let rotated = session.rotate();
+        theirs.clear();
+        async move { rotated }
+    };
+    let reply = send(&app(&store, handler), &cookie(&id));
+    assert_eq!(reply.status, StatusCode::OK);
+    let removal = SessionCookie::new().removal().to_string();
+    assert_eq!(reply.set_cookie(), Some(&*removal));
+    assert_eq!(reply.headers[header::CACHE_CONTROL], "no-store");
+}
+
+#[test]
+fn removal_has_the_name_of_the_cookie() {
+    let named = SessionCookie::named("__Host-shop").unwrap();
+    let layer = SessionLayer::new(store()).cookie(named.clone());
+    let end = |mut session: Session<Visitor>| async move { session.destroy().to_string() };
+    let removal = named.removal().to_string();
+    assert_eq!(send(&layered(layer, end), "").set_cookie(), Some(&*removal));
+}
+
+/// The browser may have a newer one by now.
+#[test]
+fn cookie_of_a_session_that_ended_meanwhile_is_neither_renewed_nor_removed() {
+    let store = SessionStore::<Visitor>::builder().idle_timeout(MINUTE).build().unwrap();
+    let id = *store.create().id();
+    let layer = SessionLayer::new(store.clone()).cookie_lifetime(CookieLifetime::Session);
+    let handler = move |session: Session<Visitor>| {
+        assert!(store.rotate(&mut store.load(&id).unwrap()));
+        async move { drop(session) }
+    };
+    let reply = send(&layered(layer, handler), &cookie(&id));
+    assert_eq!((reply.status, reply.set_cookie()), (StatusCode::OK, None));
+}
+
+#[test]
+fn cookie_of_a_session_that_never_ends_has_no_max_age() {
+    let layer = SessionLayer::new(store()).cookie_lifetime(CookieLifetime::Session);
+    // The attributes are looked at where the id is taken from them.
+    send(&layered(layer, add), "").given();
+    let store = SessionStore::<Visitor>::builder().ttl(MINUTE).build().unwrap();
+    let theirs = store.clone();
+    let handler = move |mut session: Session<Visitor>| {
+        session.update(|visitor| visitor.cart.push(1)).unwrap();
+        theirs.set_expiry(&session.id().unwrap(), Expiry::Never);
+        async {}
+    };
+    let layer = SessionLayer::new(store).cookie_lifetime(CookieLifetime::Session);
+    send(&layered(layer, handler), "").given();
+}
+
+#[test]
+fn answers_without_a_body_save_and_give_the_cookie_too() {
+    for status in [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED] {
+        let store = store();
+        let handler = move |mut session: Session<Visitor>| async move {
+            session.cart.push(1);
+            status
+        };
+        let reply = send(&app(&store, handler), "");
+        assert_eq!(reply.status, status);
+        assert_eq!(*store.load(&reply.given()).unwrap(), cart(&[1]));
+    }
+}
+
+#[test]
+fn full_store_of_bytes_answers_503_to_what_would_be_one_too_many() {
+    let builder = SessionStore::<Visitor>::builder().max_bytes(2, |visitor| visitor.cart.len());
+    let store = builder.on_full(OnFull::Refuse).build().unwrap();
+    store.create_with(cart(&[1]));
+    let owner = *store.create_with(cart(&[2])).id();
+    for sent in [cookie(&owner), String::new()] {
+        let reply = send(&app(&store, add), &sent);
+        assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{sent}");
+    }
+    assert_eq!(*store.load(&owner).unwrap(), cart(&[2]));
+}
+
+#[test]
+fn save_without_changes_does_nothing() {
+    let store = store();
+    let id = *store.create().id();
+    let handler = |mut session: Session<Visitor>| async move {
+        session.cart.push(1);
+        session.try_save()?;
+        session.try_save()
+    };
+    assert_eq!(send(&app(&store, handler), &cookie(&id)).status, StatusCode::OK);
+    assert_eq!((store.stats().saved, store.stats().loaded), (1, 1));
+}
+
+#[test]
+fn handler_that_is_told_of_a_conflict_has_not_used_the_session() {
+    let clock = ManualClock::new();
+    let builder = SessionStore::<Visitor>::builder().idle_timeout(MINUTE).clock(clock.clone());
+    let store = builder.build().unwrap();
+    let id = *store.create().id();
+    let theirs = store.clone();
+    let handler = move |mut session: Session<Visitor>| {
+        session.cart.push(1);
+        theirs.update(&id, |visitor| visitor.cart.push(2));
+        clock.advance(MINUTE / 2);
+        assert_eq!(session.try_save(), Err(Refused::Conflict));
+        async {}
+    };
+    send(&app(&store, handler), &cookie(&id));
+    assert_eq!(store.expires_in(&id), Some(MINUTE / 2));
+}
+
+#[test]
+fn new_id_alone_proves_no_authentication() {
+    let store = store();
+    let id = *store.create().id();
+    let handler = |mut session: Session<Visitor>| async move { session.rotate() };
+    let given = send(&app(&store, handler), &cookie(&id)).given();
+    assert!(!store.authenticated_within(&given, Duration::MAX));
+}
+
+#[test]
+fn debug_of_a_layer_names_the_policy() {
+    let layer = SessionLayer::new(store());
+    for policy in [OnConflict::LastWins, OnConflict::Refuse, OnConflict::Merge(|_, _, _| ())] {
+        let shown = format!("{:?}", layer.clone().on_conflict(policy));
+        assert!(shown.contains(&format!("on_conflict: {policy:?}")), "{shown}");
+    }
+}

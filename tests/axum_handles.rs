@@ -1,0 +1,334 @@
+//! The axum layer where the handles of one request work at the same time, as in several tasks: what one
+//! does in the middle of a rotation or a save of another, at the one moment that matters.
+//!
+//! That moment is had from the store's listener and from the data's `Drop`, which run where no lock is held.
+
+#[path = "axum/harness.rs"]
+#[allow(dead_code, reason = "each of the tests needs a part of it")]
+mod harness;
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{self, StatusCode};
+use axum::routing::get;
+use cloakroom::adapters::axum::{OnConflict, Refused, Session, SessionLayer};
+use cloakroom::{Builder, ManualClock, SessionStore};
+use harness::{Visitor, app, cart, cookie, layered, send, store};
+use tower::{Layer, Service, service_fn};
+
+thread_local! {
+    /// What happens at the next such moment.
+    static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+fn meanwhile(act: impl FnOnce() + 'static) {
+    MEANWHILE.set(Some(Box::new(act)));
+}
+
+fn the_moment() {
+    let act = MEANWHILE.take();
+    act.into_iter().for_each(|act| act());
+}
+
+/// Each end in this store is such a moment.
+fn eventful() -> Builder<Visitor> {
+    SessionStore::builder().on_end(|_| the_moment())
+}
+
+#[test]
+fn rotation_that_meets_a_logout_keeps_neither_the_old_session_nor_its_place() {
+    let store = eventful().build().unwrap();
+    let id = *store.create_with(cart(&[1])).id();
+    let handler = |mut first: Session<Visitor>, mut second: Session<Visitor>| async move {
+        meanwhile(move || {
+            second.destroy();
+            second.update(|visitor| visitor.cart.push(9)).unwrap();
+        });
+        assert_eq!(first.rotate(), Err(Refused::Gone));
+    };
+    let given = send(&app(&store, handler), &cookie(&id)).given();
+    assert_eq!(*store.load(&given).unwrap(), cart(&[9]), "the session after the logout");
+    assert_eq!(store.len(), 1, "the one before it lives on under no id");
+}
+
+/// Runs `save` in a handler, and a rotation by another handle between what is stored and its being noted.
+fn rotated_meanwhile(save: fn(&mut Session<Visitor>) -> Result<(), Refused>) {
+    let (clock, hour) = (ManualClock::new(), Duration::from_secs(3600));
+    let store = eventful().ttl(hour).clock(clock.clone()).shards(2).build().unwrap();
+    // Is swept by whatever comes when it has expired.
+    store.create();
+    clock.advance(hour / 2);
+    let id = *store.create_with(cart(&[1])).id();
+    let later = clock.clone();
+    let handler = move |mut first: Session<Visitor>, mut second: Session<Visitor>| {
+        let later = later.clone();
+        async move {
+            later.advance(hour / 2);
+            meanwhile(move || second.rotate().unwrap());
+            save(&mut first)?;
+            MEANWHILE.with_borrow(|act| assert!(act.is_none(), "nothing happened in between"));
+            Ok::<_, Refused>(())
+        }
+    };
+    let given = send(&app(&store, handler), &cookie(&id)).given();
+    assert_ne!(given, id);
+    assert_eq!(*store.load(&given).unwrap(), cart(&[1, 2]));
+    assert_eq!(store.len(), 1);
+}
+
+#[test]
+fn save_that_meets_a_rotation_leaves_the_browser_with_the_new_id() {
+    rotated_meanwhile(|session| {
+        session.cart.push(2);
+        session.try_save()
+    });
+}
+
+#[test]
+fn update_that_meets_a_rotation_leaves_the_browser_with_the_new_id() {
+    rotated_meanwhile(|session| session.update(|visitor| visitor.cart.push(2)));
+}
+
+/// Data whose end is such a moment, if it holds a 1 and nothing else.
+#[derive(Clone, Default)]
+struct Told(Vec<u32>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if self.0 == [1] {
+            the_moment();
+        }
+    }
+}
+
+#[test]
+fn save_that_meets_a_logout_puts_nothing_into_the_session_after_it() {
+    for policy in [OnConflict::LastWins, OnConflict::Refuse, OnConflict::Merge(|_, _, _| ())] {
+        let store = SessionStore::<Told>::builder().build().unwrap();
+        let sent = cookie(store.create().id());
+        let handler = |mut first: Session<Told>, mut second: Session<Told>| async move {
+            first.0.push(1);
+            drop(first);
+            // Begins with what the first one left, and takes its place.
+            second.0.push(2);
+            second
+        };
+        let handler = move |first, second, mut third: Session<Told>| async move {
+            let mut second = handler(first, second).await;
+            meanwhile(move || {
+                third.destroy();
+                third.update(|told| told.0.push(9)).unwrap();
+            });
+            assert_eq!(second.try_save(), Err(Refused::Gone));
+        };
+        let layer = SessionLayer::new(store.clone()).on_conflict(policy);
+        let app: Router = Router::new().route("/", get(handler)).layer(layer);
+        let given = send(&app, &sent).given();
+        assert_eq!((&store.load(&given).unwrap().0[..], store.len()), (&[9][..], 1), "{policy:?}");
+    }
+}
+
+#[test]
+fn visitors_first_save_that_meets_a_logout_makes_no_session() {
+    let store = SessionStore::<Told>::builder().build().unwrap();
+    let handler =
+        |mut first: Session<Told>, mut second: Session<Told>, mut third: Session<Told>| {
+            first.0.push(1);
+            drop(first);
+            second.0.push(2);
+            meanwhile(move || assert!(!third.destroy()));
+            assert_eq!(second.try_save(), Err(Refused::Gone));
+            async {}
+        };
+    let app: Router = Router::new().route("/", get(handler));
+    let reply = send(&app.layer(SessionLayer::new(store.clone())), "");
+    assert!(reply.set_cookie().unwrap().ends_with("; Max-Age=0"));
+    assert_eq!(store.len(), 0);
+}
+
+#[test]
+fn two_first_saves_at_once_make_one_session_and_the_policy_says_whose() {
+    type Save = fn(Session<Visitor>) -> Result<(), Refused>;
+    let at_once: Save = |mut session| session.try_save();
+    let with_the_response: Save = |_| Ok(());
+    for (policy, save, status, kept) in [
+        (OnConflict::LastWins, at_once, 409, cart(&[9])),
+        (OnConflict::LastWins, with_the_response, 200, cart(&[1])),
+        (OnConflict::Refuse, with_the_response, 409, cart(&[9])),
+    ] {
+        // The store asks whose a session is before it creates it.
+        let builder = SessionStore::<Visitor>::builder().index_by(|_| {
+            the_moment();
+            None
+        });
+        let store = builder.build().unwrap();
+        let handler = move |mut first: Session<Visitor>, mut second: Session<Visitor>| async move {
+            first.cart.push(1);
+            meanwhile(move || second.update(|visitor| visitor.cart.push(9)).unwrap());
+            save(first)
+        };
+        let layer = SessionLayer::new(store.clone()).on_conflict(policy);
+        let reply = send(&layered(layer, handler), "");
+        assert_eq!(reply.status.as_u16(), status, "{policy:?}");
+        assert_eq!(*store.load(&reply.given()).unwrap(), kept, "{policy:?}");
+        assert_eq!(store.len(), 1, "nobody would know the id of another");
+    }
+}
+
+#[test]
+fn merge_that_was_overtaken_runs_again_on_what_is_stored_then() {
+    fn merge(loaded: &Visitor, changed: &Visitor, stored: &mut Visitor) {
+        the_moment();
+        stored.cart.extend(&changed.cart[loaded.cart.len()..]);
+    }
+    let store = store();
+    let id = *store.create_with(cart(&[0])).id();
+    let theirs = store.clone();
+    let handler = move |mut session: Session<Visitor>| {
+        session.cart.push(1);
+        theirs.update(&id, |visitor| visitor.cart.push(2));
+        let theirs = theirs.clone();
+        meanwhile(move || theirs.update(&id, |visitor| visitor.cart.push(3)).unwrap());
+        async {}
+    };
+    let layer = SessionLayer::new(store.clone()).on_conflict(OnConflict::Merge(merge));
+    assert_eq!(send(&layered(layer, handler), &cookie(&id)).status, StatusCode::OK);
+    assert_eq!(*store.load(&id).unwrap(), cart(&[0, 2, 3, 1]));
+}
+
+#[test]
+fn rotation_during_which_the_response_leaves_ends_the_session_that_nobody_could_find() {
+    let store = eventful().build().unwrap();
+    let id = *store.create_with(cart(&[1])).id();
+    let kept = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&kept);
+    let service = service_fn(move |request: http::Request<()>| {
+        *keep.lock().unwrap() = Some(Session::<Visitor>::of(&request).unwrap());
+        ready(Ok::<_, Infallible>(http::Response::new(())))
+    });
+    let request = http::Request::builder().header("cookie", cookie(&id)).body(()).unwrap();
+    let response = SessionLayer::new(store.clone()).layer(service).call(request);
+    let mut session = kept.lock().unwrap().take().unwrap();
+    meanwhile(move || {
+        let left = pin!(response).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(left.is_ready());
+    });
+    assert_eq!(session.rotate(), Err(Refused::Gone));
+    assert_eq!((store.len(), store.stats().rotated), (0, 1));
+}
+
+/// Two handles that are changed at once, what is done then, and how the policies end it.
+fn two_changed_at_once(
+    act: fn(Session<Visitor>, Session<Visitor>) -> Result<(), Refused>,
+    ends: [(OnConflict<Visitor>, u16, Visitor); 3],
+) {
+    for (policy, status, kept) in ends {
+        let store = store();
+        let id = *store.create_with(cart(&[])).id();
+        let handler = move |mut first: Session<Visitor>, mut second: Session<Visitor>| async move {
+            first.cart.push(1);
+            second.cart.push(2);
+            act(first, second)
+        };
+        let layer = SessionLayer::new(store.clone()).on_conflict(policy);
+        let reply = send(&layered(layer, handler), &cookie(&id));
+        assert_eq!((reply.status.as_u16(), reply.set_cookie()), (status, None), "{policy:?}");
+        assert_eq!(*store.load(&id).unwrap(), kept, "{policy:?}");
+    }
+}
+
+fn merge(loaded: &Visitor, changed: &Visitor, stored: &mut Visitor) {
+    stored.cart.extend(&changed.cart[loaded.cart.len()..]);
+}
+
+#[test]
+fn save_of_one_handle_leaves_what_another_has_left_to_the_policy() {
+    two_changed_at_once(
+        |mut first, second| {
+            drop(second);
+            first.try_save()
+        },
+        [
+            (OnConflict::LastWins, 200, cart(&[2])),
+            (OnConflict::Refuse, 409, cart(&[1])),
+            (OnConflict::Merge(merge), 200, cart(&[1, 2])),
+        ],
+    );
+}
+
+#[test]
+fn update_saves_what_its_handle_holds_as_the_policy_says() {
+    two_changed_at_once(
+        |mut first, mut second| {
+            second.try_save()?;
+            first.update(|visitor| visitor.cart.push(3))
+        },
+        [
+            (OnConflict::LastWins, 200, cart(&[1, 3])),
+            (OnConflict::Refuse, 409, cart(&[2])),
+            (OnConflict::Merge(merge), 200, cart(&[2, 1, 3])),
+        ],
+    );
+}
+
+#[test]
+fn third_handle_shows_what_was_left_last() {
+    let store = store();
+    let id = *store.create_with(cart(&[])).id();
+    let handler = |request: axum::extract::Request| async move {
+        let [mut first, mut second] = [(); 2].map(|()| Session::<Visitor>::of(&request).unwrap());
+        first.cart.push(1);
+        second.cart.push(2);
+        drop((first, second));
+        format!("{:?}", Session::<Visitor>::of(&request).unwrap().cart)
+    };
+    assert_eq!(send(&app(&store, handler), &cookie(&id)).body, "[2]");
+}
+
+#[test]
+fn rotation_by_one_handle_keeps_what_another_has_left() {
+    let store = store();
+    let id = *store.create_with(cart(&[0])).id();
+    let handler = |mut first: Session<Visitor>, mut second: Session<Visitor>| async move {
+        first.cart.push(1);
+        drop(first);
+        second.rotate()
+    };
+    let given = send(&app(&store, handler), &cookie(&id)).given();
+    assert_eq!(*store.load(&given).unwrap(), cart(&[0, 1]));
+}
+
+#[test]
+fn authentication_by_one_handle_keeps_what_another_has_begun() {
+    let store = store();
+    let handler = |mut first: Session<Visitor>, mut second: Session<Visitor>| async move {
+        second.update(|visitor| visitor.cart.push(1))?;
+        first.reauthenticate()
+    };
+    let given = send(&app(&store, handler), "").given();
+    assert_eq!((&*store.load(&given).unwrap(), store.len()), (&cart(&[1]), 1));
+}
+
+#[test]
+fn refusal_of_what_one_handle_left_is_told_though_another_is_saved() {
+    let builder = SessionStore::<Visitor>::builder().max_bytes(10, |visitor| visitor.cart.len());
+    let store = builder.build().unwrap();
+    let id = *store.create().id();
+    let handler = |mut first: Session<Visitor>, mut second: Session<Visitor>| async move {
+        first.cart = vec![7; 11];
+        second.cart.push(1);
+        drop(first);
+        drop(second);
+        "saved"
+    };
+    let reply = send(&app(&store, handler), &cookie(&id));
+    assert_eq!((reply.status, &*reply.body), (StatusCode::PAYLOAD_TOO_LARGE, ""));
+    assert_eq!(*store.load(&id).unwrap(), cart(&[1]));
+}
