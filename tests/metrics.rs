@@ -1,8 +1,11 @@
 //! What a store tells the `metrics` facade.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use cloakroom::{ManualClock, OnFull, OnLimit, SessionStore, StoreMetrics, Subject};
+use cloakroom::{Expiry, ManualClock, OnFull, OnLimit, SessionStore, StoreMetrics, Subject};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 /// Publishes some metrics to a new recorder, and returns the page that Prometheus would get.
@@ -21,27 +24,44 @@ fn figure(page: &str, name: &str) -> u64 {
 
 /// A store in which everything that is counted has happened, each another number of times.
 fn eventful(clock: &ManualClock) -> SessionStore<Vec<u8>> {
-    let builder = SessionStore::<Vec<u8>>::builder().ttl(Duration::from_secs(60)).max_sessions(3);
+    let builder = SessionStore::<Vec<u8>>::builder().ttl(Duration::from_secs(60)).max_sessions(30);
     // Whoever has a second byte is a user, who may have two sessions.
     let builder = builder.index_by(|data| data.get(1).map(|user| Subject::from(*user)));
-    let builder = builder.max_per_subject(2, OnLimit::RevokeOldest).max_bytes(100, Vec::len);
+    let builder = builder.max_per_subject(2, OnLimit::RevokeOldest).max_bytes(1000, Vec::len);
+    let builder = builder.on_end(|end| assert!(end.data.first() != Some(&13), "planted"));
     let store = builder.clock(clock.clone()).shards(2).build().unwrap();
-    let ids: Vec<_> = (0..3).map(|_| *store.create().id()).collect();
-    (0..5).for_each(|_| assert!(store.load(&ids[0]).is_some()));
-    (0..2).for_each(|_| assert!(store.load("unknown").is_none()));
-    let mut mine = store.peek(&ids[0]).unwrap();
+    let times = |times: usize, act: &dyn Fn()| (0..times).for_each(|_| act());
+    let end = |data: Vec<u8>| assert!(store.destroy(store.create_with(data).id()));
+    let mut mine = store.create();
+    times(3, &|| assert!(store.load(mine.id()).is_some()));
+    times(4, &|| assert!(store.load("unknown").is_none()));
+    times(5, &|| assert!(store.save(&mine)));
     mine.push(1);
-    store.save(&store.peek(&ids[0]).unwrap());
-    assert!(store.try_save(&mut mine).is_err());
-    store.rotate(&mut mine);
-    store.destroy(&ids[1]);
-    (0..4).for_each(|_| drop(store.create()));
-    (0..5).for_each(|_| drop(store.create_with(vec![0, 7])));
-    assert_eq!(store.revoke_all(7), 2);
-    store.create();
+    assert!(store.update(mine.id(), |_| ()).is_some());
+    (0..7).for_each(|_| assert!(store.try_save(&mut mine).is_err()));
+    (0..8).for_each(|_| assert!(store.rotate(&mut mine)));
+    times(9, &|| end(vec![]));
+    times(2, &|| end(vec![13]));
+    assert!(store.destroy(mine.id()));
+    (0..13).for_each(|_| assert!(!store.save(&mine)));
+    times(14, &|| assert!(store.try_create_with(vec![0; 1001]).is_err()));
+    times(15, &|| drop(store.create()));
+    store.clear();
+    times(8, &|| {
+        store.create_with(vec![0, 7]);
+        store.create_with(vec![0, 7]);
+        assert_eq!(store.revoke_all(7), 2);
+    });
+    times(19, &|| drop(store.create_with(vec![0, 7])));
+    times(30 + 18, &|| drop(store.create()));
+    times(6, &|| assert!(store.set_expiry(store.create().id(), Expiry::After(Duration::ZERO))));
     clock.advance(Duration::from_secs(60));
-    store.create_with(vec![1]);
     store.purge_expired();
+    store.create_with(vec![0; 40]);
+    times(20, &|| drop(store.create()));
+    let second = Duration::from_secs(1);
+    times(5, &|| assert!(store.set_expiry(store.create().id(), Expiry::After(second))));
+    clock.advance(second);
     store
 }
 
@@ -51,7 +71,7 @@ fn every_counter_is_published_as_the_store_counts_it() {
     let store = eventful(&clock);
     let page = page(|| StoreMetrics::new(&store).publish());
     let stats = store.stats();
-    for (name, value) in [
+    let figures = [
         ("live", stats.live),
         ("stored", stats.stored),
         ("bytes", stats.bytes),
@@ -71,14 +91,12 @@ fn every_counter_is_published_as_the_store_counts_it() {
         ("refused_total{what=\"save\"}", stats.saves_refused),
         ("refused_total{what=\"create\"}", stats.creates_refused),
         ("panics_total", stats.panics),
-    ] {
+    ];
+    for (name, value) in figures {
         assert_eq!(figure(&page, &format!("cloakroom_sessions_{name}")), value, "{name}");
     }
-    let seen = [stats.created, stats.loaded, stats.missed, stats.saved, stats.rotated];
-    assert!(seen.iter().all(|count| *count > 0), "{stats:?}");
-    let seen = [stats.destroyed, stats.expired, stats.evicted, stats.swept, stats.conflicts];
-    assert!(seen.iter().all(|count| *count > 0), "{stats:?}");
-    assert_eq!([stats.revoked, stats.displaced, stats.bytes], [2, 3, 1]);
+    let numbers: HashSet<u64> = figures.into_iter().map(|(_, value)| value).collect();
+    assert!(numbers.len() == figures.len() && !numbers.contains(&0), "{stats:?}");
 }
 
 #[test]
@@ -97,15 +115,18 @@ fn refused_saves_and_creates_are_told_apart() {
 #[test]
 fn publishing_again_sets_and_does_not_add() {
     let store = SessionStore::new(60);
-    store.create();
+    let ended = store.create();
+    store.destroy(ended.id());
     let metrics = StoreMetrics::new(&store);
     let page = page(|| {
         (0..3).for_each(|_| metrics.publish());
-        store.destroy(store.create().id());
+        store.create();
+        assert!(!store.save(&ended));
         metrics.publish();
     });
     assert_eq!(figure(&page, "cloakroom_sessions_created_total"), 2);
     assert_eq!(figure(&page, "cloakroom_sessions_live"), 1);
+    assert_eq!(figure(&page, "cloakroom_sessions_refused_total{what=\"save\"}"), 1);
 }
 
 #[test]
@@ -113,11 +134,14 @@ fn two_stores_are_told_apart_by_their_names() {
     let (shop, admin) = (SessionStore::new(60), SessionStore::new(60));
     shop.create();
     let page = page(|| {
-        StoreMetrics::new(&shop).named("shop").publish();
+        // A clone has the name too.
+        StoreMetrics::new(&shop).named("shop").clone().publish();
         StoreMetrics::new(&admin).named("admin").publish();
     });
     assert_eq!(figure(&page, "cloakroom_sessions_live{store=\"shop\"}"), 1);
     assert_eq!(figure(&page, "cloakroom_sessions_live{store=\"admin\"}"), 0);
+    assert_eq!(figure(&page, "cloakroom_sessions_created_total{store=\"shop\"}"), 1);
+    assert_eq!(figure(&page, "cloakroom_sessions_created_total{store=\"admin\"}"), 0);
     assert_eq!(figure(&page, "cloakroom_sessions_refused_total{store=\"shop\",what=\"save\"}"), 0);
 }
 
@@ -144,4 +168,44 @@ fn neither_ids_nor_data_are_published() {
     let mut shown = page(|| metrics.publish());
     shown += &format!("{metrics:?}");
     assert!(!shown.contains("secret") && !shown.contains(&session.id().to_token().as_str()[..6]));
+}
+
+/// The units that a recorder is told, by name.
+#[derive(Default)]
+struct Units(Mutex<HashMap<String, Unit>>);
+
+impl Recorder for Units {
+    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, _: SharedString) {
+        self.describe_gauge(name, unit, "".into());
+    }
+
+    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, _: SharedString) {
+        self.0.lock().unwrap().insert(name.as_str().to_owned(), unit.unwrap());
+    }
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[test]
+fn bytes_are_bytes_and_all_else_is_a_count() {
+    let units = Units::default();
+    metrics::with_local_recorder(&units, || StoreMetrics::new(&SessionStore::new(60)).publish());
+    let units = units.0.into_inner().unwrap();
+    assert_eq!(units.len(), 18);
+    for (name, unit) in units {
+        let bytes = name == "cloakroom_sessions_bytes";
+        assert_eq!(unit, if bytes { Unit::Bytes } else { Unit::Count }, "{name}");
+    }
 }
