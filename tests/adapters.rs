@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cloakroom::adapters::{actix_session, async_session, tower_sessions};
 use cloakroom::conformance::block_on;
-use cloakroom::{Builder, ManualClock, OnFull, SessionId, SessionStore};
+use cloakroom::{Builder, MAX_LIFETIME, ManualClock, OnFull, SessionId, SessionStore};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -99,6 +99,7 @@ mod tower {
         block_on(store.create(&mut record)).unwrap();
         block_on(store.save(&record)).unwrap();
         assert_eq!(load(&store, record.id), Some(record.clone()));
+        assert_eq!(store.sessions().expires_in(&session_id(record.id)), Some(MAX_LIFETIME));
         record.expiry_date = time::Date::MIN.midnight().assume_utc();
         block_on(store.save(&record)).unwrap();
         assert_eq!(load(&store, record.id), None);

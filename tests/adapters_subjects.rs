@@ -7,7 +7,7 @@ mod harness;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use actix_session::storage::SessionStore as _;
+use actix_session::storage::{SessionStore as _, UpdateError};
 use async_session::{Session, SessionStore as _};
 use axum::http::StatusCode;
 use cloakroom::adapters::axum::{OnConflict, Refused, Session as Extractor, SessionLayer};
@@ -65,7 +65,10 @@ fn subject_follows_what_actix_session_updates() {
     let first = block_on(store.update(first, ada(), &hour)).unwrap();
     assert_eq!(store.sessions().count_of("ada"), 1);
     let key = second.as_ref().to_owned();
-    assert!(block_on(store.update(second, ada(), &hour)).is_err());
+    let Err(UpdateError::Other(refused)) = block_on(store.update(second, ada(), &hour)) else {
+        panic!("a user has two sessions");
+    };
+    assert!(refused.to_string().contains("max_per_subject"), "{refused}");
     assert_eq!(store.sessions().load(&key).unwrap().get("user"), None, "nothing changed");
     block_on(store.update(first, actix::State::default(), &hour)).unwrap();
     assert_eq!(store.sessions().count_of("ada"), 0);
@@ -83,6 +86,23 @@ fn subject_follows_what_async_session_stores() {
     assert_eq!(store.sessions().count_of("\"ada\""), 1);
     assert_eq!(store.sessions().revoke_all("\"ada\""), 1);
     assert!(block_on(store.load_session(cookie)).unwrap().is_none());
+}
+
+#[test]
+fn async_session_is_told_why_a_session_was_not_stored() {
+    let by = |state: &asynchronous::State| named(state.get("user"));
+    let builder = SessionStore::builder().index_by(by).max_per_subject(1, OnLimit::Reject);
+    let store = asynchronous::Store::from(builder.build().unwrap());
+    let mut first = Session::new();
+    first.insert("user", "ada").unwrap();
+    let cookie = block_on(store.store_session(Session::new())).unwrap().unwrap();
+    let mut second = block_on(store.load_session(cookie.clone())).unwrap().unwrap();
+    block_on(store.store_session(first)).unwrap();
+    second.insert("user", "ada").unwrap();
+    let refused = block_on(store.store_session(second)).unwrap_err();
+    assert!(refused.to_string().contains("max_per_subject"), "{refused}");
+    let second = block_on(store.load_session(cookie)).unwrap().unwrap();
+    assert_eq!(second.len(), 0, "nothing changed");
 }
 
 /// A store of which a user may have one session, of at most ten items.

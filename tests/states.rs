@@ -154,6 +154,22 @@ fn short_and_long_texts_are_kept_around_the_length_where_they_part() {
 }
 
 #[test]
+fn values_are_had_by_their_whole_keys_and_keys_are_in_order() {
+    let keys = ["a", "ab", "b", "user", "user_id", "User", "z"];
+    let forth: HashMap<_, _> = keys.iter().map(|key| ((*key).to_owned(), json!(key))).collect();
+    // Each map has an order of its own.
+    let states: Vec<_> = (0..20).map(|_| state(&forth.clone().into_iter().collect())).collect();
+    for state in &states {
+        assert!(*state == states[0]);
+        assert!(state.iter().is_sorted_by_key(|(key, _)| key));
+        keys.iter().for_each(|key| assert_eq!(state.get(key), Some(json!(key))));
+        ["", "us", "USER", "user_", "user_id2"]
+            .iter()
+            .for_each(|no| assert_eq!(state.get(no), None));
+    }
+}
+
+#[test]
 fn debug_of_a_state_shows_no_key_and_no_value() {
     let text = format!("{:?}", state(&data([("user", json!("Sherlock Holmes"))])));
     assert!(
@@ -170,6 +186,12 @@ fn id_is_the_first_half_of_the_digest_and_other_texts_are_digested() {
     assert_eq!(session_id(first).to_token().as_str(), "AAAAAAAAAAAAAAAAAAAAAQ");
     let plus = "+/AAAAAAAAAAAAAAAAAAAwAAAAAAAAAAAAAAAAAAAAA=";
     assert_eq!(session_id(plus).to_token().as_str(), "-_AAAAAAAAAAAAAAAAAAAw");
+    for _ in 0..100 {
+        let session = Session::new();
+        let shown = session_id(session.id()).to_token();
+        let half = session.id()[..21].replace('+', "-").replace('/', "_");
+        assert!(shown.as_str().starts_with(&half), "{}", session.id());
+    }
     let others = [
         "",
         "id",

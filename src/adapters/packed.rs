@@ -186,4 +186,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn thread_keeps_the_memory_it_writes_in_unless_that_is_large() {
+        let kept_after = |len: usize| {
+            let Ok(_) = Packed::new(|writer| {
+                writer.text(&"x".repeat(len));
+                Ok::<_, Infallible>(())
+            });
+            SCRATCH_BYTES.with_borrow(Vec::capacity)
+        };
+        let kept = kept_after(1000);
+        assert!((1000..=SCRATCH).contains(&kept), "{kept}");
+        assert_eq!((kept_after(500), kept_after(100 * SCRATCH)), (kept, 0));
+    }
 }

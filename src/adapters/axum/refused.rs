@@ -146,11 +146,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lack_of_entropy_names_its_source_and_the_rest_has_none() {
+    fn reasons_that_no_request_brings_about_have_a_sentence_a_status_and_a_source() {
         let failed = Refused::Entropy(getrandom::Error::UNSUPPORTED.into());
         assert!(failed.source().unwrap().is::<getrandom::Error>());
         assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(Refused::Gone.source().is_none());
+        assert_eq!(Refused::ResponseSent.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(Refused::ResponseSent.to_string().contains("response was sent"));
         assert!(failed.to_string().contains("no random bytes"));
         assert_eq!(Refused::AtCapacity.to_string(), "the store of sessions is full");
     }
