@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -58,42 +58,69 @@ fn rotation_that_meets_a_logout_keeps_neither_the_old_session_nor_its_place() {
     assert_eq!(store.len(), 1, "the one before it lives on under no id");
 }
 
-/// Runs `save` in a handler, and a rotation by another handle between what is stored and its being noted.
-fn rotated_meanwhile(save: fn(&mut Session<Visitor>) -> Result<(), Refused>) {
+/// What a handler does with two handles of its request, and what it hands over to happen in the middle.
+type Act =
+    fn(Session<Visitor>, Session<Visitor>, &dyn Fn(Box<dyn FnOnce()>)) -> Result<(), Refused>;
+
+/// Sends a request of a session whose cart holds a 1 to a handler. What that hands over happens in the middle
+/// of its next save: when the data is stored, and before the request has taken note of that.
+fn stored_meanwhile(act: Act) -> Visitor {
     let (clock, hour) = (ManualClock::new(), Duration::from_secs(3600));
     let store = eventful().ttl(hour).clock(clock.clone()).shards(2).build().unwrap();
     // Is swept by whatever comes when it has expired.
     store.create();
     clock.advance(hour / 2);
     let id = *store.create_with(cart(&[1])).id();
-    let later = clock.clone();
-    let handler = move |mut first: Session<Visitor>, mut second: Session<Visitor>| {
-        let later = later.clone();
-        async move {
-            later.advance(hour / 2);
-            meanwhile(move || second.rotate().unwrap());
-            save(&mut first)?;
-            MEANWHILE.with_borrow(|act| assert!(act.is_none(), "nothing happened in between"));
-            Ok::<_, Refused>(())
-        }
+    let handler = move |first: Session<Visitor>, second: Session<Visitor>| {
+        let in_the_middle = |act| {
+            clock.advance(hour / 2);
+            MEANWHILE.set(Some(act));
+        };
+        let done = act(first, second, &in_the_middle);
+        MEANWHILE.with_borrow(|act| assert!(act.is_none(), "nothing happened in between"));
+        async move { done }
     };
     let given = send(&app(&store, handler), &cookie(&id)).given();
-    assert_ne!(given, id);
-    assert_eq!(*store.load(&given).unwrap(), cart(&[1, 2]));
-    assert_eq!(store.len(), 1);
+    assert!(given != id && store.len() == 1);
+    Visitor::clone(&store.load(&given).unwrap())
 }
 
 #[test]
 fn save_that_meets_a_rotation_leaves_the_browser_with_the_new_id() {
-    rotated_meanwhile(|session| {
-        session.cart.push(2);
-        session.try_save()
+    let kept = stored_meanwhile(|mut first, mut second, in_the_middle| {
+        first.cart.push(2);
+        in_the_middle(Box::new(move || second.rotate().unwrap()));
+        first.try_save()
     });
+    assert_eq!(kept, cart(&[1, 2]));
 }
 
 #[test]
 fn update_that_meets_a_rotation_leaves_the_browser_with_the_new_id() {
-    rotated_meanwhile(|session| session.update(|visitor| visitor.cart.push(2)));
+    let kept = stored_meanwhile(|mut first, mut second, in_the_middle| {
+        in_the_middle(Box::new(move || second.rotate().unwrap()));
+        first.update(|visitor| visitor.cart.push(2))
+    });
+    assert_eq!(kept, cart(&[1, 2]));
+}
+
+#[test]
+fn save_that_was_stored_before_a_logout_does_not_show_in_the_session_after_it() {
+    let kept = stored_meanwhile(|mut first, mut second, in_the_middle| {
+        first.cart.push(2);
+        let (hand_over, handed) = mpsc::channel();
+        in_the_middle(Box::new(move || {
+            second.destroy();
+            second.update(|visitor| visitor.cart.push(9)).unwrap();
+            hand_over.send(second).unwrap();
+        }));
+        first.try_save()?;
+        let mut second = handed.recv().unwrap();
+        // Catches up with what the request holds by now.
+        second.cart.push(10);
+        Ok(())
+    });
+    assert_eq!(kept, cart(&[9, 10]));
 }
 
 /// Data whose end is such a moment, if it holds a 1 and nothing else.
@@ -180,6 +207,23 @@ fn two_first_saves_at_once_make_one_session_and_the_policy_says_whose() {
         assert_eq!(*store.load(&reply.given()).unwrap(), kept, "{policy:?}");
         assert_eq!(store.len(), 1, "nobody would know the id of another");
     }
+}
+
+#[test]
+fn first_save_during_which_another_handle_signs_out_makes_no_session() {
+    let builder = SessionStore::<Visitor>::builder().index_by(|_| {
+        the_moment();
+        None
+    });
+    let store = builder.build().unwrap();
+    let handler = |mut first: Session<Visitor>, mut second: Session<Visitor>| async move {
+        first.cart.push(1);
+        meanwhile(move || assert!(!second.destroy()));
+        assert_eq!(first.try_save(), Err(Refused::Gone));
+    };
+    let reply = send(&app(&store, handler), "");
+    assert!(reply.set_cookie().unwrap().ends_with("; Max-Age=0"));
+    assert_eq!(store.len(), 0);
 }
 
 #[test]

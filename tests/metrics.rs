@@ -117,6 +117,7 @@ fn publishing_again_sets_and_does_not_add() {
     let store = SessionStore::new(60);
     let ended = store.create();
     store.destroy(ended.id());
+    assert!(!store.save(&ended));
     let metrics = StoreMetrics::new(&store);
     let page = page(|| {
         (0..3).for_each(|_| metrics.publish());
@@ -126,7 +127,7 @@ fn publishing_again_sets_and_does_not_add() {
     });
     assert_eq!(figure(&page, "cloakroom_sessions_created_total"), 2);
     assert_eq!(figure(&page, "cloakroom_sessions_live"), 1);
-    assert_eq!(figure(&page, "cloakroom_sessions_refused_total{what=\"save\"}"), 1);
+    assert_eq!(figure(&page, "cloakroom_sessions_refused_total{what=\"save\"}"), 2);
 }
 
 #[test]
