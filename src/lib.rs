@@ -65,8 +65,9 @@
 //! | `conformance` | no | the checks that all adapters pass, for whoever writes another |
 //!
 //! The events of `tracing` have the level debug, the target `cloakroom`, and two fields: `session`, the
-//! id's [fingerprint](SessionId::fingerprint), and `cause`, a [`Cause`]. None is emitted under a lock, and
-//! loads, creates and saves emit none.
+//! id's [fingerprint](SessionId::fingerprint), and `cause`, a [`Cause`]. One more, without fields, says that a
+//! handle of `adapters::axum` left its changes when it was too late. None is emitted under a lock, and loads,
+//! creates and saves emit none.
 //!
 //! # Minimum supported Rust version
 //!
