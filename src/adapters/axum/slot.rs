@@ -78,6 +78,9 @@ enum Says {
 /// What a handle left to be saved: shared, because it is cloned outside the lock.
 type Draft<T> = Arc<Held<T>>;
 
+/// Such drafts, and the epoch they are of.
+type Left<T> = (Vec<Draft<T>>, u32);
+
 struct State<T> {
     /// The request's session; its id is the one that counts, whatever the handles' are.
     found: Option<Handle<T>>,
@@ -95,7 +98,7 @@ struct State<T> {
 impl<T> State<T> {
     /// Ends the time in which the cookie can change, if nothing is left to be saved; otherwise returns
     /// what is.
-    fn seal(&mut self) -> Result<(Says, Option<SessionId>), (Vec<Draft<T>>, u32)> {
+    fn seal(&mut self) -> Result<(Says, Option<SessionId>), Left<T>> {
         if !self.drafts.is_empty() {
             return Err((mem::take(&mut self.drafts), self.epoch));
         }
