@@ -2,6 +2,13 @@ use std::collections::VecDeque;
 
 use super::*;
 
+impl Index {
+    /// Returns the memory that is in use, the allocator's own share left out.
+    pub(crate) fn bytes(&self) -> usize {
+        self.shards.iter().map(|lists| lists.lock().bytes()).sum()
+    }
+}
+
 fn id(number: u32) -> SessionId {
     SessionId::from_bits(number.into())
 }
@@ -95,6 +102,22 @@ fn walk_meets_what_stays_once_and_nothing_that_comes() {
 }
 
 #[test]
+fn walk_goes_on_when_whom_it_was_to_meet_next_has_left() {
+    let index = Index::new(1);
+    let at = index.locate(&Subject::from(1));
+    for _ in 0..3 * STEP {
+        index.add(&at, id(1), 0, usize::MAX).unwrap();
+    }
+    let sessions = index.sessions(&at);
+    let mut walk = index.walk(&at).unwrap();
+    let mut met = Vec::new();
+    assert!(walk.step(&mut met));
+    index.remove(sessions[STEP].0);
+    while walk.step(&mut met) {}
+    assert_eq!(met, [&sessions[..STEP], &sessions[STEP + 1..]].concat());
+}
+
+#[test]
 fn walks_of_one_list_do_not_meet_each_other() {
     let index = Index::new(2);
     let at = index.locate(&Subject::from(1));
@@ -123,6 +146,7 @@ fn node_that_was_struck_out_is_not_given_out_again_before_its_session_is_let_go(
     let at = index.locate(&Subject::from(1));
     let slot = index.add(&at, id(1), 0, 1).unwrap();
     assert_eq!(index.strike(slot, &at, id(2)), Standing::Renamed(id(1)));
+    assert_eq!(index.standing(slot, &at, id(2)), Standing::Renamed(id(1)));
     assert_eq!(index.standing(slot, &at, id(1)), Standing::Here);
     assert_eq!(index.strike(slot, &at, id(1)), Standing::Gone);
     assert_eq!(index.standing(slot, &at, id(1)), Standing::Gone);
@@ -156,7 +180,7 @@ fn index_takes_at_most_forty_bytes_for_a_session_of_each_subject() {
     for n in 0..1_000_000_u32 {
         index.add(&index.locate(&Subject::from(n)), id(n), 0, usize::MAX).unwrap();
     }
-    let bytes = index.shards.iter().map(|lists| lists.lock().bytes()).sum::<usize>();
+    let bytes = index.bytes();
     assert!(bytes <= 40_000_000, "{bytes} bytes");
 }
 
@@ -195,6 +219,15 @@ fn guests_come_up_in_turn_and_the_newest_last() {
 }
 
 #[test]
+fn sample_of_several_shards_is_no_larger_than_was_asked_for() {
+    let index = Index::new(4);
+    (0..100).for_each(|n| _ = index.add(&index.among_guests(id(n)), id(n), 0, 1).unwrap());
+    let mut sample = Vec::new();
+    assert_eq!(index.sample_guests(id(3), 40, &mut sample), None);
+    assert_eq!(sample.len(), 40);
+}
+
+#[test]
 fn no_subject_is_taken_for_a_guest() {
     assert_ne!(Key::new(0, u16::MAX), Key::GUEST);
 }
@@ -215,9 +248,19 @@ fn weight_goes_with_its_session_and_leaves_no_memory() {
 }
 
 #[test]
+fn sessions_that_nobody_weighs_take_no_memory_for_weights() {
+    let index = Index::new(1);
+    let at = index.locate(&Subject::from(1));
+    let slots: Vec<_> = (0..10).map(|n| index.add(&at, id(n), 0, usize::MAX).unwrap()).collect();
+    let before = index.bytes();
+    index.remove(slots[3]);
+    assert_eq!(index.bytes(), before);
+}
+
+#[test]
 fn memory_comes_back_when_most_have_left_and_is_used_again() {
     let index = Index::new(1);
-    let bytes = || index.shards.iter().map(|lists| lists.lock().bytes()).sum::<usize>();
+    let bytes = || index.bytes();
     let add = |n: u32| index.add(&index.locate(&Subject::from(n)), id(n), 0, usize::MAX).unwrap();
     let mut slots: VecDeque<_> = (0..10_000).map(add).collect();
     let most = bytes();

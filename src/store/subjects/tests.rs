@@ -145,6 +145,18 @@ fn every_way_a_session_ends_takes_it_out_of_the_index() {
     }
 }
 
+#[test]
+fn store_that_does_not_weigh_its_sessions_keeps_no_room_for_weights() {
+    let bytes = |weighs: bool| {
+        let builder = SessionStore::<Whose>::builder().index_by(subject);
+        let builder = if weighs { builder.max_bytes(100, |_| 1) } else { builder };
+        let store = builder.build().unwrap();
+        store.create_with(1);
+        store.inner.register.as_ref().unwrap().index.bytes()
+    };
+    assert!(bytes(false) < bytes(true));
+}
+
 /// Whoever ends a session takes it out of the table first and forgets what was noted of it then; in between,
 /// a caller's id may begin another.
 #[test]
