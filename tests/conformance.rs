@@ -9,10 +9,12 @@ mod flawed;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cloakroom::adapters::{actix_session, async_session, tower_sessions};
-use cloakroom::conformance::{Lifetime, Report, Subject, Suite};
+use cloakroom::conformance::{Lifetime, Report, Subject, Suite, block_on};
 use cloakroom::{Builder, ManualClock, Session, SessionId, SessionStore};
 use contracts::{Row, of_actix_session, of_async_session, of_tower_sessions};
 use flawed::{FLAWS, Flawed};
@@ -190,6 +192,61 @@ fn each_check_of_async_sessions_contract_finds_the_flaw_that_it_looks_for() {
         "clone_of_what_was_stored_does_not_change_it",
     ];
     assert_each_is_found(&of_async_session::FLAWS, of_async_session::report, &elsewhere);
+}
+
+#[test]
+fn checks_of_all_stores_reach_each_framework_in_its_own_form() {
+    let suite = Suite::new().rounds(1);
+    let finds = of_actix_session::report(&suite, of_actix_session::Flaw::LoadFindsAnyKey).failed();
+    assert!(finds.contains(&"malformed_key_is_a_plain_miss"), "{finds:?}");
+    for report in [
+        of_actix_session::report(&suite, of_actix_session::Flaw::LoadFindsKeysOfItsForm),
+        of_async_session::report(&suite, of_async_session::Flaw::LoadFindsKeysOfItsForm),
+    ] {
+        assert!(report.failed().contains(&"planted_key_finds_nothing"), "\n{report}");
+        assert!(report.passed().contains(&"malformed_key_is_a_plain_miss"), "\n{report}");
+    }
+    let flaw = of_tower_sessions::Flaw::DeletionOfTheExpiredEndsAll;
+    let report = of_tower_sessions::report(&suite, flaw);
+    let sweep = "sweep_removes_the_expired_and_nothing_else";
+    assert!(report.failed().contains(&sweep), "\n{report}");
+}
+
+#[test]
+fn settings_of_a_suite_add_up() {
+    let suite = Suite::new().without_clock().rounds(7);
+    assert_eq!(format!("{suite:?}"), "Suite { rounds: 7, has_clock: false, .. }");
+}
+
+#[test]
+fn futures_are_run_by_the_driver_that_was_set() {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let suite = Suite::new().rounds(1).block_on_with(|future| {
+        RUNS.fetch_add(1, Ordering::SeqCst);
+        block_on(future);
+    });
+    let store = |clock: &ManualClock| async_session::Store::from(builder(clock).build().unwrap());
+    suite.async_session(store).assert_passed();
+    assert!(RUNS.load(Ordering::SeqCst) > 0);
+}
+
+#[test]
+fn report_of_what_failed_is_a_panic_that_says_why() {
+    let panics: [fn(); 3] = [
+        || panic!("no connection"),
+        || panic!("no {}", String::from("connection")),
+        || std::panic::panic_any(7),
+    ];
+    for (panic, why) in panics.into_iter().zip(["no connection", "no connection", "it panicked"]) {
+        let report = Suite::new().rounds(1).run(|clock| {
+            panic();
+            Core(builder(clock).build().unwrap())
+        });
+        let told = catch_unwind(|| report.assert_passed()).unwrap_err();
+        let told = told.downcast::<String>().unwrap();
+        let line = format!("FAILED  created_session_is_found_with_its_data: {why}\n");
+        assert!(told.contains(&line) && report.passed().is_empty(), "{told}");
+    }
 }
 
 /// The core itself, in the suite's words: what an adapter's author writes.

@@ -9,8 +9,8 @@ use cloakroom::{ManualClock, SessionStore};
 /// A flaw, and exactly the checks of the framework's contract that it fails.
 pub(crate) type Row<F> = (F, &'static [&'static str]);
 
-/// Longer than any lifetime of the suite.
-const LONGER: Duration = Duration::from_secs(365 * 24 * 3600);
+/// A lifetime of the suite's sessions once more, as a load that slides would give it.
+const LONGER: Duration = Duration::from_secs(10 * 3600);
 
 fn store<T>(clock: &ManualClock) -> SessionStore<T> {
     SessionStore::builder().clock(clock.clone()).build().unwrap()
@@ -20,7 +20,7 @@ pub(crate) mod of_tower_sessions {
     use super::{LONGER, Report, Row, Suite, store};
     use ::tower_sessions::SessionStore;
     use ::tower_sessions::session::{Id, Record};
-    use ::tower_sessions::session_store::Result;
+    use ::tower_sessions::session_store::{ExpiredDeletion, Result};
     use async_session::async_trait;
     use cloakroom::adapters::tower_sessions::{Store, session_id};
 
@@ -32,10 +32,12 @@ pub(crate) mod of_tower_sessions {
         /// A record whose id is taken is stored under another, and not told.
         CreateTellsNoId,
         DeleteDoesNothing,
+        DeletionOfTheExpiredEndsAll,
     }
 
-    pub(crate) const FLAWS: [Row<Flaw>; 5] = [
+    pub(crate) const FLAWS: [Row<Flaw>; 6] = [
         (Flaw::None, &[]),
+        (Flaw::DeletionOfTheExpiredEndsAll, &[]),
         (Flaw::LoadLosesLists, &["loaded_record_is_the_created_one"]),
         (Flaw::LoadProlongs, &["load_does_not_move_the_end"]),
         (Flaw::CreateTellsNoId, &["created_record_is_told_its_id"]),
@@ -50,13 +52,23 @@ pub(crate) mod of_tower_sessions {
     ];
 
     pub(crate) fn report(suite: &Suite, flaw: Flaw) -> Report {
-        suite.tower_sessions(|clock| Flawed { inner: store(clock).into(), flaw })
+        suite.tower_sessions_with_deletion(|clock| Flawed { inner: store(clock).into(), flaw })
     }
 
     #[derive(Debug)]
     struct Flawed {
         inner: Store,
         flaw: Flaw,
+    }
+
+    #[async_trait]
+    impl ExpiredDeletion for Flawed {
+        async fn delete_expired(&self) -> Result<()> {
+            if self.flaw == Flaw::DeletionOfTheExpiredEndsAll {
+                self.inner.sessions().clear();
+            }
+            self.inner.delete_expired().await
+        }
     }
 
     #[async_trait]
@@ -96,6 +108,7 @@ pub(crate) mod of_actix_session {
     use super::{LONGER, Report, Row, Suite, store};
     use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
     use anyhow::Error;
+    use cloakroom::SessionId;
     use cloakroom::adapters::actix_session::{State, Store};
     use time::Duration;
 
@@ -113,6 +126,9 @@ pub(crate) mod of_actix_session {
         /// An update of what has ended stores it anew, as that of the framework's Redis store does.
         UpdateCreates,
         LifetimeHasNoSign,
+        LoadFindsAnyKey,
+        /// Any key of the store's form finds a session.
+        LoadFindsKeysOfItsForm,
     }
 
     pub(crate) const FLAWS: [Row<Flaw>; 9] = [
@@ -160,6 +176,14 @@ pub(crate) mod of_actix_session {
                 self.inner.sessions().set_expiry(key.as_ref(), LONGER);
             }
             let mut loaded = self.inner.load(&key).await?;
+            let is_found = match self.flaw {
+                Flaw::LoadFindsAnyKey => true,
+                Flaw::LoadFindsKeysOfItsForm => SessionId::parse(key.as_ref()).is_some(),
+                _ => false,
+            };
+            if is_found {
+                return Ok(loaded.or_else(|| Some(State::new())));
+            }
             if let Some(state) = &mut loaded {
                 match self.flaw {
                     Flaw::LoadLosesHalf => state.retain(|key, _| !key.ends_with('5')),
@@ -237,6 +261,8 @@ pub(crate) mod of_async_session {
         DataIsLost,
         /// No expiry is one of an hour.
         EndsUnasked,
+        /// Any cookie as long as the framework's finds a session.
+        LoadFindsKeysOfItsForm,
     }
 
     pub(crate) const FLAWS: [Row<Flaw>; 11] = [
@@ -277,6 +303,12 @@ pub(crate) mod of_async_session {
             let by_id = self.inner.sessions().contains(&session_id(&cookie));
             if by_id && self.flaw == Flaw::LoadTakesTheId {
                 return Ok(Some(Session::new()));
+            }
+            let is_long =
+                cookie.len() == Session::new().into_cookie_value().map_or(0, |it| it.len());
+            if is_long && self.flaw == Flaw::LoadFindsKeysOfItsForm {
+                let loaded = self.inner.load_session(cookie).await?;
+                return Ok(loaded.or_else(|| Some(Session::new())));
             }
             let mut loaded = self.inner.load_session(cookie.clone()).await?;
             if let Some(session) = &mut loaded {

@@ -39,13 +39,15 @@ pub(crate) enum Flaw {
     ClearDoesNothing,
     /// Neither a sweep nor a create removes what has expired.
     NothingIsSwept,
+    /// Only creates remove what has expired.
+    SweepDoesNothing,
     SweepEndsAll,
     /// A sweep goes by the end that a session was created with.
     SweepGoesByTheFirstEnd,
 }
 
 /// Each flaw, and exactly the checks that it fails.
-pub(crate) const FLAWS: [(Flaw, &[&str]); 21] = [
+pub(crate) const FLAWS: [(Flaw, &[&str]); 22] = [
     (Flaw::None, &[]),
     (
         Flaw::SaveCreates,
@@ -205,6 +207,7 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 21] = [
         Flaw::NothingIsSwept,
         &["sweep_removes_the_expired_and_nothing_else", "expired_sessions_do_not_pile_up"],
     ),
+    (Flaw::SweepDoesNothing, &["sweep_removes_the_expired_and_nothing_else"]),
     (
         Flaw::SweepEndsAll,
         &[
@@ -391,7 +394,7 @@ impl Subject for Flawed {
     fn sweep(&self) -> Option<()> {
         let now = self.clock.elapsed();
         self.sessions.lock().unwrap().retain(|_, kept| match self.flaw {
-            Flaw::NothingIsSwept => true,
+            Flaw::NothingIsSwept | Flaw::SweepDoesNothing => true,
             Flaw::SweepEndsAll => false,
             Flaw::SweepGoesByTheFirstEnd => kept.first_end > now,
             _ => kept.end > now,
