@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::SessionStore;
 use crate::clock::ManualClock;
-use crate::ends::Cause;
+use crate::ends::{Cause, Ended};
 use crate::entry::Entry;
 use crate::id::SessionId;
 use crate::index::Standing;
@@ -167,6 +167,36 @@ fn authentication_of_an_ended_session_is_not_that_of_the_next_under_its_id() {
     store.inner.authenticated.note(id, 1);
     let next = store.try_create_with_id("a known id", 2).unwrap();
     assert_eq!(store.authenticated_at(next.id()), None);
+}
+
+/// Whoever ends a session takes it out of the table first and out of its list then; in between, a caller's id may
+/// begin another's session.
+#[test]
+fn node_of_an_ended_session_is_not_that_of_the_next_under_its_id() {
+    for revoked in [true, false] {
+        let store = SessionStore::<Whose>::builder().index_by(subject).shards(2).build().unwrap();
+        let id = *store.try_create_with_id("a known id", 1).unwrap().id();
+        let place = store.inner.gate.place(id);
+        let entry = store.inner.gate.exclusive(place.shard).remove(&place).unwrap();
+        store.inner.capacity.release(1);
+        store.try_create_with_id("a known id", 2).unwrap();
+        let of_the_first = if revoked { store.revoke_all(1) } else { store.count_of(1) };
+        assert_eq!((of_the_first, store.count_of(2)), (0, 1));
+        store.inner.tell([Ended::new(id, entry, Cause::Destroyed)]);
+        assert_eq!(store.revoke_all(2), 1);
+        assert!(is_bare(&store));
+    }
+}
+
+#[test]
+fn sign_in_that_met_a_full_list_ends_nobody_if_one_of_it_has_ended_since() {
+    let builder = SessionStore::<Whose>::builder().index_by(subject);
+    let store = builder.max_per_subject(2, OnLimit::RevokeOldest).build().unwrap();
+    let register = store.inner.register.as_ref().unwrap();
+    let at = register.index.locate(&Subject::from(1));
+    store.create_with(1);
+    assert!(store.inner.make_room_in(register, &at));
+    assert_eq!(store.count_of(1), 1);
 }
 
 /// The number of a node is given out again as soon as its session is let go.
