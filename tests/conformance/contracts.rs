@@ -259,13 +259,15 @@ pub(crate) mod of_async_session {
         /// All get the first one's cookie.
         CookieIsTheFirst,
         DataIsLost,
+        /// One value comes back as another's.
+        DataIsMixedUp,
         /// No expiry is one of an hour.
         EndsUnasked,
         /// Any cookie as long as the framework's finds a session.
         LoadFindsKeysOfItsForm,
     }
 
-    pub(crate) const FLAWS: [Row<Flaw>; 11] = [
+    pub(crate) const FLAWS: [Row<Flaw>; 12] = [
         (Flaw::None, &[]),
         (Flaw::LoadAddsData, &["loaded_session_is_the_stored_one"]),
         (Flaw::LoadIsDirty, &["loaded_session_is_not_dirty"]),
@@ -279,6 +281,7 @@ pub(crate) mod of_async_session {
         (Flaw::SaveOfTheDeadGivesACookie, &["only_a_new_session_gets_a_cookie"]),
         (Flaw::CookieIsTheFirst, &["regenerated_session_gets_another_cookie"]),
         (Flaw::DataIsLost, &["loaded_session_is_the_stored_one"]),
+        (Flaw::DataIsMixedUp, &["loaded_session_is_the_stored_one"]),
         (Flaw::EndsUnasked, &["session_without_expiry_does_not_end"]),
     ];
 
@@ -335,6 +338,10 @@ pub(crate) mod of_async_session {
             let live = self.inner.sessions().contains(&session_id(session.id()));
             match self.flaw {
                 Flaw::DataIsLost => session.remove("5"),
+                Flaw::DataIsMixedUp => {
+                    let other = session.get_raw("6");
+                    other.into_iter().for_each(|it| session.insert_raw("5", it));
+                }
                 Flaw::EndsUnasked if session.expiry().is_none() => {
                     session.expire_in(std::time::Duration::from_secs(3600));
                 }
