@@ -31,7 +31,8 @@
 //! * [`index_by`](crate::Builder::index_by), the limit of a subject's sessions and
 //!   [`max_bytes`](crate::Builder::max_bytes) work through it: the index follows what is saved, and a `save`
 //!   or `update` that is refused is an error with the reason, `Other`, which becomes a 500.
-//! * No session outlives the [`ttl`](crate::Builder::ttl) of the store inside, however often it is used.
+//! * No session outlives the [`ttl`](crate::Builder::ttl) of the store inside, however often it is used; but
+//!   `renew` makes a new one, with which the `ttl` begins anew.
 //!
 //! # What it costs
 //!

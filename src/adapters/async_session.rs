@@ -34,7 +34,9 @@
 //!   [`max_bytes`](crate::Builder::max_bytes) work through it: the index follows what is stored, and a
 //!   `store_session` that is refused is an `Err` with the reason.
 //! * A session without an expiry lives until the [`ttl`](crate::Builder::ttl) of the store inside, or
-//!   for ever if it has none. Expired sessions are swept as the store is used.
+//!   for ever if it has none. Expired sessions are swept as the store is used. What is left until an expiry
+//!   runs on a clock that nobody sets, whatever becomes of the wall clock meanwhile. The `ttl` begins anew
+//!   with `regenerate`, for the store a new session.
 //!
 //! `regenerate` does not tell a store which session it replaces: end that one yourself, with
 //! `destroy_session` on a clone from before.

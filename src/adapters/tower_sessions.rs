@@ -27,7 +27,9 @@
 //!   would turn the response into a 500. So no late save brings a session back after a logout, and
 //!   `clear` with an unknown id in the cookie does not make that id a session.
 //! * `expiry_date` is honoured to the moment, dates in the past included, within the
-//!   [`ttl`](crate::Builder::ttl) of the store inside.
+//!   [`ttl`](crate::Builder::ttl) of the store inside. What is left until then runs on a clock that nobody
+//!   sets: where the wall clock is set meanwhile, a session ends no sooner or later for it. The `ttl` begins
+//!   anew with `cycle_id`, which makes a session of its own.
 //! * [`index_by`](crate::Builder::index_by), the limit of a subject's sessions and
 //!   [`max_bytes`](crate::Builder::max_bytes) work through it: the index follows what is saved, and a
 //!   `create` or `save` that is refused is an `Error::Backend` with the reason, which becomes a 500.
