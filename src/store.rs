@@ -45,8 +45,9 @@ use crate::sweep::{Batch, Sweep};
 use crate::sync::{AtomicBool, Ordering};
 
 /// Misses of a thread from one that asks for the time to the next, while the sweep is not behind: the
-/// clock's call is then a percent of a miss, and a flood of misses still sweeps what has expired.
-const MISSES_PER_LOOK: u64 = 64;
+/// clock's call is then a percent of a miss, and a flood of misses still sweeps what has expired. A prime: misses by
+/// what is no id are counted too, but look at nothing, and must not take just these turns.
+const MISSES_PER_LOOK: u64 = 61;
 
 /// A sharded, concurrent store of sessions, shared by all its clones.
 ///
@@ -57,7 +58,7 @@ const MISSES_PER_LOOK: u64 = 64;
 ///
 /// `load`, `peek`, `touch`, `contains` and `expires_in` take one shard's shared lock for one probe;
 /// whatever changes the table takes one shard's exclusive lock, and `rotate` two. That is a bounded
-/// piece of work, but for the growth of one shard's table. Any operation may run a slice of the sweep,
+/// piece of work, but for one shard's table that grows or is made smaller. Any operation may run a slice of the sweep,
 /// which takes only locks that are free. No lock is held while a closure, a listener or a `Clone` or
 /// `Drop` of `T` runs, so any of them may call the store.
 ///

@@ -26,7 +26,7 @@ pub(crate) const DEFAULT_BUDGET: usize = 512;
 pub(crate) const REMOVALS: usize = 64;
 
 /// Times that inserts alone pass over a shard while as many sessions are created as it holds. So each
-/// insert looks at 8 to 16 buckets of a table that is between 7/8 and 7/16 full, and on average half
+/// insert looks at 8 to 16 buckets of a table that has only grown, and on average half
 /// of a seventh of what is stored has expired and is not yet removed; a tenth is the promise.
 const PASSES_PER_TURNOVER: usize = 7;
 
@@ -44,6 +44,9 @@ const PASSES_PER_LIFETIME: u64 = 16;
 /// Nanoseconds between two slices of a store that is not behind: a tick of the coarse clock at the
 /// kernel's usual 250 Hz. When more than one has become due they are caught up on, one an operation.
 const SHORTEST_PERIOD: u64 = 4_000_000;
+
+/// The shortest lifetime of a store that slices keep pace with, in nanoseconds: a tick for each pass.
+const SHORTEST_PASS: u64 = PASSES_PER_LIFETIME * SHORTEST_PERIOD;
 
 /// Nanoseconds between two slices at the most: a second, so that half a million buckets are passed in a
 /// quarter of an hour even when lifetimes are weeks.
@@ -79,7 +82,8 @@ pub(crate) struct Sweep {
     cursors: Box<[AtomicUsize]>,
     /// The shortest lifetime that any session of the store was ever given, in nanoseconds.
     shortest: AtomicU64,
-    /// The shortest lifetime that the slices keep pace with: the store's, or [`SHORTEST_HASTE`].
+    /// The shortest lifetime that the slices keep pace with: the store's, but no less than [`SHORTEST_PASS`] and no
+    /// more than [`SHORTEST_HASTE`].
     floor: u64,
     budget: usize,
 }
@@ -150,7 +154,7 @@ impl Sweep {
             turn: AtomicUsize::new(0),
             cursors: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             shortest: AtomicU64::new(shortest.unwrap_or(u64::MAX)),
-            floor: shortest.unwrap_or(u64::MAX).min(SHORTEST_HASTE),
+            floor: shortest.unwrap_or(u64::MAX).clamp(SHORTEST_PASS, SHORTEST_HASTE),
             budget,
         }
     }
@@ -197,8 +201,10 @@ impl Sweep {
         let due = self.due.load(Ordering::Relaxed);
         let mut behind = self.behind.load(Ordering::Relaxed);
         if due != AT_ONCE {
-            // The one that is run here is the first of those that have become due.
-            let missed = now.saturating_sub(due) / self.exact_period(pass) + 1;
+            // All that have become due since the last one, which waited for a tick of the clock; the one that is
+            // run here is the first of them.
+            let since = now.saturating_sub(due).saturating_add(self.period(pass));
+            let missed = (since / self.exact_period(pass)).max(1);
             behind = behind.max(missed).min(pass);
         }
         let looked = self.look_round(gate, now, batch);

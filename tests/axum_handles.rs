@@ -360,6 +360,29 @@ fn authentication_by_one_handle_keeps_what_another_has_begun() {
     assert_eq!((&*store.load(&given).unwrap(), store.len()), (&cart(&[1]), 1));
 }
 
+/// Whoever signs in by it does not sign in the one that began after the logout.
+#[test]
+fn handle_of_a_session_that_has_ended_authenticates_no_other() {
+    for goes_on in [false, true] {
+        let store = store();
+        let id = *store.create_with(cart(&[1])).id();
+        let handler = move |mut first: Session<Visitor>, mut second: Session<Visitor>| async move {
+            first.cart.push(5);
+            second.destroy();
+            if goes_on {
+                second.update(|visitor| visitor.cart.push(9)).unwrap();
+            }
+            assert_eq!(first.reauthenticate(), Err(Refused::Gone), "another goes on: {goes_on}");
+        };
+        let response = send(&app(&store, handler), &cookie(&id));
+        if goes_on {
+            let given = response.given();
+            assert!(!store.authenticated_within(&given, Duration::from_secs(60)));
+            assert_eq!(*store.load(&given).unwrap(), cart(&[9]));
+        }
+    }
+}
+
 #[test]
 fn refusal_of_what_one_handle_left_is_told_though_another_is_saved() {
     let builder = SessionStore::<Visitor>::builder().max_bytes(10, |visitor| visitor.cart.len());

@@ -81,6 +81,25 @@ fn at_most_a_tenth_is_garbage_with_a_smaller_budget() {
     }
 }
 
+/// The slices are due more often than a clock of milliseconds ticks, and the tables are as sparse as what was
+/// once stored leaves them.
+#[test]
+fn at_most_a_tenth_is_garbage_when_a_store_of_brief_lifetimes_was_once_fuller() {
+    const STEP: Duration = Duration::from_millis(1);
+    for (live, ttl) in [(20_000, 1_000), (60_000, 1_000), (20_000, 100), (20_000, 20)] {
+        let clock = ManualClock::new();
+        let store = build(&clock, |b| b.ttl(STEP * ttl));
+        let a_step = live / ttl as usize;
+        for step in 0..ttl * 4 {
+            clock.advance(STEP);
+            let full = step < ttl;
+            (0..a_step * if full { 2 } else { 1 }).for_each(|_| _ = store.create());
+            let part = percent(store.len().saturating_sub(live), store.len());
+            assert!(step < ttl * 3 || part <= 10.0, "{part:.1} % of {live} that live {ttl} ms");
+        }
+    }
+}
+
 #[test]
 fn at_most_a_tenth_is_garbage_when_sessions_have_brief_lifetimes_of_their_own() {
     const BRIEF: Duration = Duration::from_secs(2);

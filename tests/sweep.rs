@@ -83,6 +83,25 @@ fn each_operation_drives_the_sweep() {
     }
 }
 
+/// Both are counted, and only the one asks for the time.
+#[test]
+fn misses_by_unknown_ids_drive_the_sweep_whatever_malformed_ones_come_between() {
+    for between in 0..5 {
+        for first in 0..2 {
+            let (_clock, store, _keep) = expired_store(16, 3000);
+            for miss in first..1_000 {
+                let malformed = miss % (between + 1) != 0;
+                if malformed {
+                    assert!(store.load("no id").is_none());
+                } else {
+                    assert!(store.load(&unknown()).is_none());
+                }
+            }
+            assert!(store.len() <= 30, "{} left with {between} between", store.len());
+        }
+    }
+}
+
 /// An id that no store has.
 fn unknown() -> SessionId {
     SessionId::parse("AAAAAAAAAAAAAAAAAAAAAA").unwrap()

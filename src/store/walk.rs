@@ -130,7 +130,7 @@ impl<T> SessionStore<T> {
 
     /// Removes every session that has expired when the call begins, and returns how many.
     ///
-    /// Never needed: every operation sweeps a little. For whoever wants the memory back now.
+    /// Never needed: operations sweep a little by turns. For whoever wants the memory back now.
     ///
     /// # Locking
     ///

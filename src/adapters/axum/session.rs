@@ -175,7 +175,7 @@ impl<T: Clone + Default> Session<T> {
     /// [`destroy`](Self::destroy) the handler may go on with a new one. [`Refused::Entropy`] if there is no
     /// randomness; [`Refused::ResponseSent`] if the browser can no longer be told.
     pub fn rotate(&mut self) -> Result<(), Refused> {
-        self.slot.rotate(SessionStore::try_rotate)
+        self.slot.rotate(None, SessionStore::try_rotate)
     }
 
     /// Takes note that the visitor has authenticated just now, at sign-in or again later: gives the session a

@@ -256,7 +256,7 @@ impl<T: Clone + Default> Slot<T> {
             (**data, *changed) = (value, true);
             return self.save(view, self.settings.on_conflict).map(|()| result);
         }
-        let id = self.id().ok_or(Refused::Gone)?;
+        let id = self.with_of(view.epoch, State::id)?.ok_or(Refused::Gone)?;
         let result = self.settings.store.try_update(&id, change)?;
         self.refresh(view);
         Ok(result)
@@ -264,8 +264,8 @@ impl<T: Clone + Default> Slot<T> {
 
     /// Shows a handle what the store holds, without counting as activity.
     fn refresh(&self, view: &mut View<T>) {
-        let stored = self.id().and_then(|id| self.settings.store.peek(&id));
-        let Some(session) = stored else { return };
+        let id = self.with_of(view.epoch, State::id).ok().flatten();
+        let Some(session) = id.and_then(|id| self.settings.store.peek(&id)) else { return };
         self.note(&session, view.epoch);
         view.held = Held::found(session);
         view.version = self.with(|state| state.version);
@@ -276,8 +276,11 @@ impl<T: Clone + Default> Slot<T> {
     fn note(&self, session: &Handle<T>, epoch: u32) {
         let mut session = session.clone();
         let unused = self.with(|state| {
+            if state.epoch != epoch {
+                return session;
+            }
             state.version += 1;
-            match state.found.as_mut().filter(|_| state.epoch == epoch) {
+            match state.found.as_mut() {
                 Some(found) => {
                     session.set_id(*found.id());
                     mem::replace(found, session)
@@ -364,8 +367,8 @@ impl<T: Clone + Default> Slot<T> {
         });
         if installed.is_err() {
             // Nobody will ever know its id.
-            data.clone_from(&session);
             store.destroy(session.id());
+            data.clone_from(&session);
         }
         installed.map(|()| session)
     }
@@ -379,17 +382,21 @@ impl<T: Clone + Default> Slot<T> {
             *changed = true;
             self.save(view, self.settings.on_conflict)?;
         }
-        self.rotate(SessionStore::reauthenticate)
+        // Who has signed in by the handle of a session that has ended is not who has begun the next.
+        self.rotate(Some(view.epoch), SessionStore::reauthenticate)
     }
 
-    /// Gives the session a new id by `how`.
+    /// Gives the session a new id by `how`: that of `epoch`, if one is named.
     pub(super) fn rotate(
         &self,
+        epoch: Option<u32>,
         how: impl FnOnce(&SessionStore<T>, &mut Handle<T>) -> Result<(), RotateError>,
     ) -> Result<(), Refused> {
         let found = self.with(|state| {
             if state.sealed {
                 Err(Refused::ResponseSent)
+            } else if epoch.is_some_and(|epoch| epoch != state.epoch) {
+                Err(Refused::Gone)
             } else {
                 Ok((state.found.clone(), state.epoch))
             }
