@@ -252,7 +252,8 @@ impl Sweep {
         looked
     }
 
-    /// Looks a few buckets ahead in a shard that an insert has locked, unless slices keep pace.
+    /// Looks a few buckets ahead in a shard that an insert has locked, unless slices keep pace. Returns `false` in
+    /// the middle of such a pass, which entries that moved to other buckets would escape.
     #[inline]
     pub(crate) fn look_ahead<T>(
         &self,
@@ -260,11 +261,10 @@ impl Sweep {
         shard: usize,
         now: Tick,
         ended: &mut Vec<Ended<T>>,
-    ) {
+    ) -> bool {
         // Relaxed: see `hasten`.
-        if self.is_due(now) || self.shortest.load(Ordering::Relaxed) < self.floor {
-            self.take_ahead(lock, shard, now, ended);
-        }
+        let keeps_pace = !self.is_due(now) && self.shortest.load(Ordering::Relaxed) >= self.floor;
+        keeps_pace || self.take_ahead(lock, shard, now, ended)
     }
 
     #[cold]
@@ -274,7 +274,7 @@ impl Sweep {
         shard: usize,
         now: Tick,
         ended: &mut Vec<Ended<T>>,
-    ) {
+    ) -> bool {
         let share = (lock.buckets() * PASSES_PER_TURNOVER).div_ceil(lock.len().max(1));
         let most = share.min(LOOK_AHEAD);
         let stretch = take_dead(lock, self.cursor(shard), most, now, |dead| {
@@ -282,12 +282,21 @@ impl Sweep {
             ControlFlow::Continue(())
         });
         self.set_cursor(shard, stretch);
+        stretch.next.is_none()
     }
 
     /// Returns the bucket the next look at a locked shard begins at.
     fn cursor(&self, shard: usize) -> usize {
         // Relaxed, here and below: under the shard's exclusive lock.
         self.cursors[shard].load(Ordering::Relaxed)
+    }
+
+    /// Begins anew in a shard whose lock the caller holds exclusively, because its entries have moved to where the
+    /// sweep has been.
+    #[cold]
+    pub(crate) fn begin_again(&self, shard: usize) {
+        // Relaxed: see `cursor`.
+        self.cursors[shard].store(0, Ordering::Relaxed);
     }
 
     fn set_cursor(&self, shard: usize, stretch: Stretch) {

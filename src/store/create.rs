@@ -264,8 +264,11 @@ impl<T> Inner<T> {
         if succeeds {
             ended.extend(take_dead(&mut shard, &place, now));
         }
-        self.sweep.look_ahead(&mut shard, place.shard, now, ended);
-        let spent = shard.shrink_if_sparse();
+        let between_passes = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
+        let spent = between_passes.then(|| shard.shrink_if_sparse()).flatten();
+        if spent.is_some() {
+            self.sweep.begin_again(place.shard);
+        }
         shard.insert(&place, entry);
         drop(shard);
         drop(spent);
