@@ -1,6 +1,7 @@
 //! What needs scripted ids or a clock that two threads read at different times.
 
 use std::error::Error;
+use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -282,10 +283,13 @@ fn shards_are_many_unless_the_bound_is_small() {
     assert_eq!(shards(Some(usize::MAX)), most);
 }
 
-/// Returns so many ids of a shard.
+/// Returns so many ids of a shard, as random as ids are: numbers in a row lie in the table in a pattern.
 fn ids_of(store: &SessionStore<u64>, shard: usize, many: usize) -> Vec<u128> {
+    let halves = [RandomState::new(), RandomState::new()];
+    let bits =
+        |n: u64| halves.iter().fold(0, |bits, half| bits << 64 | u128::from(half.hash_one(n)));
     let here = |bits: &u128| store.inner.gate.place(id(*bits)).shard == shard;
-    (1..).filter(here).take(many).collect()
+    (1..).map(bits).filter(here).take(many).collect()
 }
 
 /// Somebody else may have removed the dead session meanwhile, and a third have got its id.
