@@ -15,7 +15,7 @@ use crossbeam_utils::CachePadded;
 use crate::clock::Tick;
 use crate::ends::{Cause, Ended};
 use crate::gate::Gate;
-use crate::shards::{Exclusive, Stretch};
+use crate::shards::{Exclusive, Spent, Stretch};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Buckets that one slice looks at unless the builder says otherwise: 16 KiB, read in sequence.
@@ -238,7 +238,7 @@ impl Sweep {
             if let Some(mut lock) = gate.try_exclusive(shard) {
                 let (from, most) = (self.cursor(shard), self.budget - looked);
                 let stretch = batch.take_dead(&mut lock, from, most, now);
-                self.set_cursor(shard, stretch);
+                self.set_cursor(shard, stretch.next);
                 looked += stretch.looked;
                 finished = stretch.next.is_none();
                 // A load runs slices, and must not allocate a smaller table.
@@ -252,37 +252,33 @@ impl Sweep {
         looked
     }
 
-    /// Looks a few buckets ahead in a shard that an insert has locked, unless slices keep pace. Returns `false` in
-    /// the middle of such a pass, which entries that moved to other buckets would escape.
-    #[inline]
+    /// Looks a few buckets ahead in a shard that an insert has locked, unless slices keep pace. Returns a table to
+    /// be freed after the lock is released, if it was much too large.
     pub(crate) fn look_ahead<T>(
         &self,
         lock: &mut Exclusive<'_, T>,
         shard: usize,
         now: Tick,
         ended: &mut Vec<Ended<T>>,
-    ) -> bool {
+    ) -> Option<Spent<T>> {
         // Relaxed: see `hasten`.
-        let keeps_pace = !self.is_due(now) && self.shortest.load(Ordering::Relaxed) >= self.floor;
-        keeps_pace || self.take_ahead(lock, shard, now, ended)
-    }
-
-    #[cold]
-    fn take_ahead<T>(
-        &self,
-        lock: &mut Exclusive<'_, T>,
-        shard: usize,
-        now: Tick,
-        ended: &mut Vec<Ended<T>>,
-    ) -> bool {
-        let share = (lock.buckets() * PASSES_PER_TURNOVER).div_ceil(lock.len().max(1));
-        let most = share.min(LOOK_AHEAD);
-        let stretch = take_dead(lock, self.cursor(shard), most, now, |dead| {
-            ended.push(dead);
-            ControlFlow::Continue(())
-        });
-        self.set_cursor(shard, stretch);
-        stretch.next.is_none()
+        if self.is_due(now) || self.shortest.load(Ordering::Relaxed) < self.floor {
+            let share = (lock.buckets() * PASSES_PER_TURNOVER).div_ceil(lock.len().max(1));
+            let most = share.min(LOOK_AHEAD);
+            let stretch = take_dead(lock, self.cursor(shard), most, now, |dead| {
+                ended.push(dead);
+                ControlFlow::Continue(())
+            });
+            self.set_cursor(shard, stretch.next);
+            // Entries that moved now would escape the rest of this pass.
+            if stretch.next.is_some() {
+                return None;
+            }
+        }
+        let spent = lock.shrink_if_sparse()?;
+        // Its entries have moved to where the sweep has been.
+        self.set_cursor(shard, None);
+        Some(spent)
     }
 
     /// Returns the bucket the next look at a locked shard begins at.
@@ -291,16 +287,8 @@ impl Sweep {
         self.cursors[shard].load(Ordering::Relaxed)
     }
 
-    /// Begins anew in a shard whose lock the caller holds exclusively, because its entries have moved to where the
-    /// sweep has been.
-    #[cold]
-    pub(crate) fn begin_again(&self, shard: usize) {
-        // Relaxed: see `cursor`.
-        self.cursors[shard].store(0, Ordering::Relaxed);
-    }
-
-    fn set_cursor(&self, shard: usize, stretch: Stretch) {
-        self.cursors[shard].store(stretch.next.unwrap_or(0), Ordering::Relaxed);
+    fn set_cursor(&self, shard: usize, next: Option<usize>) {
+        self.cursors[shard].store(next.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Returns how many slices one pass over the table takes, at the most.

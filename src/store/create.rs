@@ -264,11 +264,7 @@ impl<T> Inner<T> {
         if succeeds {
             ended.extend(take_dead(&mut shard, &place, now));
         }
-        let between_passes = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
-        let spent = between_passes.then(|| shard.shrink_if_sparse()).flatten();
-        if spent.is_some() {
-            self.sweep.begin_again(place.shard);
-        }
+        let spent = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
         shard.insert(&place, entry);
         drop(shard);
         drop(spent);
