@@ -20,19 +20,12 @@ use cloakroom::adapters::axum::{
     CookieLifetime, MissingLayer, OnConflict, Refused, Session, SessionLayer,
 };
 use cloakroom::{ManualClock, OnFull, SessionCookie, SessionStore};
-use harness::{Visitor, app, block_on, cart, cookie, layered, reply, request, send, store};
+use harness::{
+    Visitor, add, app, block_on, cart, cookie, layered, look, reply, request, send, store,
+};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 const REMOVAL: &str = "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
-
-async fn look(session: Session<Visitor>) -> String {
-    format!("{:?}", session.cart)
-}
-
-async fn add(mut session: Session<Visitor>) -> String {
-    session.cart.push(7);
-    format!("{:?}", session.cart)
-}
 
 #[test]
 fn visitors_who_only_read_are_not_stored_and_get_no_cookie() {

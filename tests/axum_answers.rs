@@ -10,19 +10,10 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use cloakroom::adapters::axum::{CookieLifetime, OnConflict, Refused, Session, SessionLayer};
 use cloakroom::{Expiry, ManualClock, OnFull, SessionCookie, SessionStore};
-use harness::{Visitor, app, block_on, cart, cookie, layered, reply, send, store};
+use harness::{Visitor, add, app, block_on, cart, cookie, layered, look, reply, send, store};
 use tower::ServiceExt;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-async fn look(session: Session<Visitor>) -> String {
-    format!("{:?}", session.cart)
-}
-
-async fn add(mut session: Session<Visitor>) -> String {
-    session.cart.push(7);
-    format!("{:?}", session.cart)
-}
 
 #[test]
 fn cookie_is_found_in_any_of_several_headers() {

@@ -9,7 +9,7 @@ use axum::handler::Handler;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::any;
-use cloakroom::adapters::axum::SessionLayer;
+use cloakroom::adapters::axum::{Session, SessionLayer};
 use cloakroom::{SessionId, SessionStore};
 use tower::ServiceExt;
 
@@ -22,6 +22,17 @@ pub(crate) struct Visitor {
 
 pub(crate) fn cart(items: &[u32]) -> Visitor {
     Visitor { user: None, cart: items.to_vec() }
+}
+
+/// A handler that shows the cart.
+pub(crate) async fn look(session: Session<Visitor>) -> String {
+    format!("{:?}", session.cart)
+}
+
+/// A handler that puts a 7 into the cart and shows it.
+pub(crate) async fn add(mut session: Session<Visitor>) -> String {
+    session.cart.push(7);
+    format!("{:?}", session.cart)
 }
 
 pub(crate) fn store() -> SessionStore<Visitor> {
