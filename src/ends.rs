@@ -167,6 +167,20 @@ impl<T> Ends<T> {
         self.let_go(stats, counted);
     }
 
+    /// Tells whether an end involves no user code, and only frees memory.
+    #[inline]
+    pub(crate) fn is_quiet(&self, stats: &Stats) -> bool {
+        let told = self.listener.is_some() || self.watched.any();
+        !told && !std::mem::needs_drop::<T>() && !is_traced(stats)
+    }
+
+    /// Deals with an end that involves no user code.
+    #[inline]
+    pub(crate) fn free(&self, stats: &Stats, ended: Ended<T>) {
+        stats.count(ended.cause.event());
+        drop(ended);
+    }
+
     /// Drops a record that the store held and no longer needs.
     pub(crate) fn discard(&self, stats: &Stats, held: Arc<Record<T>>) {
         if !std::mem::needs_drop::<T>() {
@@ -195,8 +209,7 @@ impl<T> Ends<T> {
     }
 
     fn let_go(&self, stats: &Stats, leaving: impl IntoIterator<Item = Leaving<T>>) {
-        let told = self.listener.is_some() || self.watched.any();
-        if !told && !std::mem::needs_drop::<T>() && !is_traced(stats) {
+        if self.is_quiet(stats) {
             // No user code is involved: this only frees memory.
             leaving.into_iter().for_each(drop);
             return;

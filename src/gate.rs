@@ -72,10 +72,16 @@ impl<T> Gate<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn exclusive(&self, shard: usize) -> Exclusive<'_, T> {
-        if let Some(lock) = self.shards.try_exclusive(shard) {
-            return lock;
+        match self.shards.try_exclusive(shard) {
+            Some(lock) => lock,
+            None => self.wait(shard),
         }
+    }
+
+    #[cold]
+    fn wait(&self, shard: usize) -> Exclusive<'_, T> {
         // Relaxed, both: a hint to readers, see `shared`; the lock itself orders everything.
         self.waiting[shard].fetch_add(1, Ordering::Relaxed);
         let lock = self.shards.exclusive(shard);
@@ -83,6 +89,7 @@ impl<T> Gate<T> {
         lock
     }
 
+    #[inline]
     pub(crate) fn try_exclusive(&self, shard: usize) -> Option<Exclusive<'_, T>> {
         self.shards.try_exclusive(shard)
     }

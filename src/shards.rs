@@ -138,14 +138,17 @@ impl<T> Shards<T> {
         Some(Shared { table, layout: &self.layouts[shard] })
     }
 
+    #[inline]
     pub(crate) fn exclusive(&self, shard: usize) -> Exclusive<'_, T> {
         self.own(shard, self.map.shards()[shard].write())
     }
 
+    #[inline]
     pub(crate) fn try_exclusive(&self, shard: usize) -> Option<Exclusive<'_, T>> {
         Some(self.own(shard, self.map.shards()[shard].try_write()?))
     }
 
+    #[inline]
     fn own<'a>(&'a self, shard: usize, table: RwLockWriteGuard<'a, Table<T>>) -> Exclusive<'a, T> {
         Exclusive {
             table,

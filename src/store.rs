@@ -174,8 +174,9 @@ impl<T> SessionStore<T> {
     ///
     /// # Locking
     ///
-    /// The session is dead, for everyone, as soon as the shard's shared lock was had. Its removal
-    /// from the table, for which the exclusive lock is needed, follows before the call returns.
+    /// The shard's exclusive lock, for one probe, if it is free. If others work in the shard, the session is dead, for
+    /// everyone, as soon as the shared lock was had, and its removal from the table, for which the exclusive lock is
+    /// needed, follows before the call returns.
     pub fn destroy(&self, id: impl AsSessionId) -> bool {
         self.inner.destroy(id.named())
     }
@@ -263,11 +264,28 @@ impl<T> Inner<T> {
         };
         let now = self.clock.now();
         let place = self.gate.place(id);
-        // Dead first, which needs the shared lock only; then out of the table. Whoever takes a dead
-        // entry out tells of its end, so it does not matter if somebody else is faster.
-        let revoked = self.gate.read(&place, |entry| entry.revoke(now)).unwrap_or(false);
+        let Some(mut shard) = self.gate.try_exclusive(place.shard) else {
+            return self.revoke(&place, now);
+        };
+        // Most often the shard is free, and one look is all it takes.
+        let live = shard.remove_if(&place, |entry| entry.is_live(now));
+        drop(shard);
+        let destroyed = live.is_some();
+        if let Some(entry) = live {
+            self.capacity.release(1);
+            self.tell_one(Ended::new(id, entry, Cause::Destroyed));
+        }
+        self.tend(now);
+        destroyed
+    }
+
+    /// Ends a session in a shard that others work in: dead first, which needs the shared lock only; then out of the
+    /// table. Whoever takes a dead entry out tells of its end, so it does not matter if somebody else is faster.
+    #[inline(never)]
+    fn revoke(&self, place: &Place, now: Tick) -> bool {
+        let revoked = self.gate.read(place, |entry| entry.revoke(now)).unwrap_or(false);
         if revoked {
-            let ended = take_dead(&mut self.gate.exclusive(place.shard), &place, now);
+            let ended = take_dead(&mut self.gate.exclusive(place.shard), place, now);
             self.capacity.release(usize::from(ended.is_some()));
             self.tell(ended);
         }
@@ -300,6 +318,22 @@ impl<T> Inner<T> {
     /// the listener is told. Every session that ends comes by here, once.
     fn tell(&self, ended: impl IntoIterator<Item = Ended<T>>) {
         self.ends.deliver(&self.stats, ended.into_iter().inspect(|ended| self.forget(ended)));
+    }
+
+    /// Like [`tell`](Self::tell), for one session. Most often nobody wants to know, and it is passed in registers.
+    #[inline]
+    fn tell_one(&self, ended: Ended<T>) {
+        if self.ends.is_quiet(&self.stats) {
+            self.forget(&ended);
+            self.ends.free(&self.stats, ended);
+        } else {
+            self.tell_out(ended);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_out(&self, ended: Ended<T>) {
+        self.tell([ended]);
     }
 
     #[inline]

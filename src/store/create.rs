@@ -14,8 +14,8 @@ use crate::error::{CreateError, Rejected};
 use crate::id::sealed::Named;
 use crate::id::{AsSessionId, SessionId};
 use crate::index::Located;
+use crate::register::Register;
 use crate::session::Session;
-use crate::shards::{Exclusive, Place};
 use crate::stats::Event;
 use crate::sync::Ordering;
 use crate::weigh::TooLarge;
@@ -127,6 +127,34 @@ impl<T> SessionStore<T> {
     }
 }
 
+/// A session that is about to be stored.
+struct Begun<T> {
+    record: Arc<Record<T>>,
+    deadline: Tick,
+    /// Where it will be in the index, if it belongs to anybody.
+    at: Option<Located>,
+    weight: u32,
+    now: Tick,
+}
+
+impl<T> Begun<T> {
+    /// Gives back what was not stored.
+    #[cold]
+    fn reject(self, error: CreateError) -> Rejected<T> {
+        let Ok(record) = Arc::try_unwrap(self.record) else { unreachable!("it was not stored") };
+        Rejected { value: record.value, error }
+    }
+
+    /// Enters it into the register, if its subject may have one more.
+    fn enlist(&self, register: &Register<T>, id: SessionId) -> bool {
+        let slot = register.enter(self.at.as_ref(), self.weight, id, self.now);
+        if let Ok(slot) = slot {
+            self.record.set_word(self.record.word().with_slot(Some(slot), self.deadline));
+        }
+        slot.is_ok()
+    }
+}
+
 impl<T> Inner<T> {
     /// Returns the id that a session is to have under a caller's name.
     pub(super) fn adopt(&self, named: Named<'_>) -> SessionId {
@@ -138,18 +166,17 @@ impl<T> Inner<T> {
     }
 
     pub(super) fn create(&self, data: T, expiry: Expiry) -> Result<Session<T>, Rejected<T>> {
-        let mut value = data;
+        let begun = self.begin(data, expiry)?;
         loop {
             let id = match self.mint.draw() {
                 Ok(id) => id,
-                Err(error) => {
-                    return Err(Rejected { value, error: error.into() });
-                }
+                Err(error) => return Err(begun.reject(error.into())),
             };
-            match self.create_as(id, value, expiry) {
+            match self.enter(id, &begun) {
+                Ok(()) => return Ok(Session::new(id, begun.record)),
                 // A taken id is redrawn.
-                Err(Rejected { value: back, error: CreateError::Taken }) => value = back,
-                created => return created,
+                Err(CreateError::Taken) => {}
+                Err(error) => return Err(begun.reject(error)),
             }
         }
     }
@@ -160,7 +187,15 @@ impl<T> Inner<T> {
         data: T,
         expiry: Expiry,
     ) -> Result<Session<T>, Rejected<T>> {
-        // User code, before anything is taken.
+        let begun = self.begin(data, expiry)?;
+        match self.enter(id, &begun) {
+            Ok(()) => Ok(Session::new(id, begun.record)),
+            Err(error) => Err(begun.reject(error)),
+        }
+    }
+
+    /// Asks whose a new session will be, which is user code, before anything is taken.
+    fn begin(&self, data: T, expiry: Expiry) -> Result<Begun<T>, Rejected<T>> {
         let place = self.register.as_ref().map(|register| register.place(&data));
         let (at, weight) = match place.unwrap_or(Ok((None, 0))) {
             Ok(place) => place,
@@ -171,17 +206,20 @@ impl<T> Inner<T> {
             }
         };
         let now = self.clock.now();
+        let (deadline, terms) = self.start(expiry, now);
+        Ok(Begun { record: Record::with_terms(data, terms), deadline, at, weight, now })
+    }
+
+    /// Stores a new session under an id, if that is free and there is room.
+    fn enter(&self, id: SessionId, begun: &Begun<T>) -> Result<(), CreateError> {
+        let now = begun.now;
         let mut ended = Vec::new();
-        let at = (at.as_ref(), weight);
-        let slot = match self.capacity.reserve_both(weight) {
+        let slot = match self.capacity.reserve_both(begun.weight) {
             Some(slot) => Ok(slot),
-            None => self.room_for(id, at, now, &mut ended),
+            None => self.room_for(id, begun, &mut ended),
         };
-        let created = match slot {
-            Ok(slot) => self.insert(id, self.begin(data, expiry, now), at, slot, now, &mut ended),
-            Err(error) => Err(Rejected { value: data, error }),
-        };
-        if let Err(Rejected { error, .. }) = &created {
+        let entered = slot.and_then(|slot| self.insert(id, begun, slot, &mut ended));
+        if let Err(error) = &entered {
             self.stats.add(Event::Refused, u64::from(*error != CreateError::Taken));
         }
         // Most often nobody has ended: worth a tenth of a create.
@@ -189,17 +227,18 @@ impl<T> Inner<T> {
             self.tell(ended);
         }
         self.tend(now);
-        created
+        entered
     }
 
     /// Returns a slot in a full store, or says why there is none. What was evicted goes to `ended`.
     fn room_for(
         &self,
         id: SessionId,
-        (at, weight): (Option<&Located>, u32),
-        now: Tick,
+        begun: &Begun<T>,
         ended: &mut Vec<Ended<T>>,
     ) -> Result<Slot<'_>, CreateError> {
+        let Begun { at, weight, now, .. } = begun;
+        let (weight, now) = (*weight, *now);
         // Nobody is to make room for a session that its id keeps out, least of all the id's owner, or that its
         // subject's limit refuses.
         if self.is_taken(id, now) {
@@ -235,32 +274,37 @@ impl<T> Inner<T> {
         live.unwrap_or(false)
     }
 
-    fn begin(&self, data: T, expiry: Expiry, now: Tick) -> Entry<T> {
-        let (deadline, terms) = self.start(expiry, now);
-        Entry::new(deadline, Record::with_terms(data, terms))
-    }
-
     /// Stores a new session unless its id is taken, and looks a few buckets ahead for the dead.
+    #[inline]
     fn insert(
         &self,
         id: SessionId,
-        entry: Entry<T>,
-        at: (Option<&Located>, u32),
+        begun: &Begun<T>,
         slot: Slot<'_>,
-        now: Tick,
         ended: &mut Vec<Ended<T>>,
-    ) -> Result<Session<T>, Rejected<T>> {
-        let record = Arc::clone(entry.record());
+    ) -> Result<(), CreateError> {
+        let now = begun.now;
+        let entry = Entry::new(begun.deadline, Arc::clone(&begun.record));
         let place = self.gate.place(id);
-        let (mut shard, succeeds) = match self.admit(&place, &entry, at, now) {
-            Ok(admitted) => admitted,
-            Err(error) => {
-                drop(entry);
-                let Ok(record) = Arc::try_unwrap(record) else { unreachable!("it was not stored") };
-                return Err(Rejected { value: record.value, error });
+        let mut shard = self.gate.exclusive(place.shard);
+        let succeeds = loop {
+            let before = shard.find(&place).map(|entry| entry.is_live(now));
+            if before == Some(true) {
+                return Err(CreateError::Taken);
             }
+            // What was noted of a caller's id concerned a session that has ended.
+            self.authenticated.forget(id);
+            let Some(register) = &self.register else { break before.is_some() };
+            if begun.enlist(register, id) {
+                break before.is_some();
+            }
+            drop(shard);
+            if !begun.at.as_ref().is_some_and(|at| self.make_room_in(register, at)) {
+                return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
+            }
+            shard = self.gate.exclusive(place.shard);
         };
-        let before = ended.len();
+        let told = ended.len();
         if succeeds {
             ended.extend(take_dead(&mut shard, &place, now));
         }
@@ -269,39 +313,9 @@ impl<T> Inner<T> {
         drop(shard);
         drop(spent);
         slot.keep();
-        self.count_swept(ended.len() - before);
+        self.count_swept(ended.len() - told);
         self.stats.count(Event::Created);
-        Ok(Session::new(id, record))
-    }
-
-    /// Locks the shard of a new session whose id is free, and enters it into the register. Tells whether
-    /// the id is that of a dead session that is still in the table.
-    fn admit(
-        &self,
-        place: &Place,
-        entry: &Entry<T>,
-        (at, weight): (Option<&Located>, u32),
-        now: Tick,
-    ) -> Result<(Exclusive<'_, T>, bool), CreateError> {
-        loop {
-            let mut shard = self.gate.exclusive(place.shard);
-            let before = shard.find(place).map(|entry| entry.is_live(now));
-            if before == Some(true) {
-                return Err(CreateError::Taken);
-            }
-            // What was noted of a caller's id concerned a session that has ended.
-            self.authenticated.forget(place.id);
-            let Some(register) = &self.register else { return Ok((shard, before.is_some())) };
-            if let Ok(slot) = register.enter(at, weight, place.id, now) {
-                let word = entry.record().word().with_slot(Some(slot), entry.deadline());
-                entry.record().set_word(word);
-                return Ok((shard, before.is_some()));
-            }
-            drop(shard);
-            if !at.is_some_and(|at| self.make_room_in(register, at)) {
-                return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
-            }
-        }
+        Ok(())
     }
 
     /// Makes the session that [`SessionStore::create`] promises where none could be stored.
