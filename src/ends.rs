@@ -7,7 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use triomphe::Arc;
+use triomphe::{Arc, UniqueArc};
 
 use crate::entry::{Death, Entry, Record};
 use crate::id::SessionId;
@@ -167,30 +167,38 @@ impl<T> Ends<T> {
         self.let_go(stats, counted);
     }
 
-    /// Tells whether an end involves no user code, and only frees memory.
+    /// Tells whether nobody hears of an end: no listener, no watch, no subscriber of its events.
     #[inline]
-    pub(crate) fn is_quiet(&self, stats: &Stats) -> bool {
-        let told = self.listener.is_some() || self.watched.any();
-        !told && !std::mem::needs_drop::<T>() && !is_traced(stats)
+    pub(crate) fn is_unheard(&self, stats: &Stats) -> bool {
+        self.listener.is_none() && !self.watched.any() && !is_traced(stats)
     }
 
-    /// Deals with an end that involves no user code.
+    /// Deals with an end that nobody hears of, which only lets go of the record.
     #[inline]
-    pub(crate) fn free(&self, stats: &Stats, ended: Ended<T>) {
+    pub(crate) fn end_unheard(&self, stats: &Stats, ended: Ended<T>) {
         stats.count(ended.cause.event());
-        drop(ended);
+        self.discard(stats, ended.record);
     }
 
-    /// Drops a record that the store held and no longer needs.
+    /// Lets go of a record that the store held and no longer needs.
+    #[inline]
     pub(crate) fn discard(&self, stats: &Stats, held: Arc<Record<T>>) {
         if !std::mem::needs_drop::<T>() {
-            // Nobody is told, and no user code is involved: this only frees memory.
+            // No user code is involved: this only frees memory.
             return drop(held);
         }
+        // Where somebody else holds it too, nothing is dropped yet.
+        if let Some(last) = Arc::into_unique(held) {
+            self.drop_last(stats, last);
+        }
+    }
+
+    #[inline(never)]
+    fn drop_last(&self, stats: &Stats, last: UniqueArc<Record<T>>) {
         let Some(_delivery) = Delivery::enter(self.address()) else {
-            return self.enqueue(vec![Leaving::Held(held)]);
+            return self.enqueue(vec![Leaving::Held(last.shareable())]);
         };
-        contain(stats, || drop(held));
+        contain(stats, || drop(last));
         self.hand_on(stats);
     }
 
@@ -209,7 +217,7 @@ impl<T> Ends<T> {
     }
 
     fn let_go(&self, stats: &Stats, leaving: impl IntoIterator<Item = Leaving<T>>) {
-        if self.is_quiet(stats) {
+        if !std::mem::needs_drop::<T>() && self.is_unheard(stats) {
             // No user code is involved: this only frees memory.
             leaving.into_iter().for_each(drop);
             return;

@@ -320,12 +320,12 @@ impl<T> Inner<T> {
         self.ends.deliver(&self.stats, ended.into_iter().inspect(|ended| self.forget(ended)));
     }
 
-    /// Like [`tell`](Self::tell), for one session. Most often nobody wants to know, and it is passed in registers.
+    /// Like [`tell`](Self::tell), for one session. Most often nobody hears of it, and it is passed in registers.
     #[inline]
     fn tell_one(&self, ended: Ended<T>) {
-        if self.ends.is_quiet(&self.stats) {
+        if self.ends.is_unheard(&self.stats) {
             self.forget(&ended);
-            self.ends.free(&self.stats, ended);
+            self.ends.end_unheard(&self.stats, ended);
         } else {
             self.tell_out(ended);
         }
