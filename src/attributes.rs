@@ -5,17 +5,24 @@ use std::fmt;
 use std::ops::Range;
 use std::vec;
 
-/// Bits in a digit of a number. The next one says whether another digit follows.
+/// Bits in a digit of a number, so that with the next one, which says whether another digit follows, it is a character
+/// of one byte.
 const DIGIT: u32 = 6;
+const ANOTHER: u8 = 1 << DIGIT;
+
+/// Bytes that are held for nothing at the most, beside as many as are used: what was a large value goes when it is
+/// removed, and what grows again by a little needs no new memory.
+const SLACK: usize = 64;
 
 /// A session's data as text: names and values.
 ///
 /// What [`SessionStore::new`](crate::SessionStore::new) stores. A struct of your own is faster and
 /// cannot be misspelled; this is for code that has string attributes already.
 ///
-/// All lie in one piece of text, in the order of the names: copying them is one allocation, and finding one goes from
-/// the first on, some nanoseconds for each; setting or removing one moves the text behind it. That is the least memory
-/// and the fastest copy for some tens of attributes, and too slow for many hundreds.
+/// All lie in one piece of text, in the order of the names. Copying them is one allocation. Finding one goes from the
+/// first on, and so does counting them; setting or removing one moves the text behind it, and one more makes the text
+/// anew. That is the least memory and the fastest copy for some tens of attributes, and too slow for many hundreds:
+/// take names from your own code, not from a client.
 ///
 /// `Debug` shows how many there are and nothing of them.
 ///
@@ -63,15 +70,12 @@ impl Attributes {
     /// Sets an attribute, whether it was there or not.
     pub fn set(&mut self, name: impl AsRef<str>, value: impl AsRef<str>) {
         let (name, value) = (name.as_ref(), value.as_ref());
-        let start = self.find(name).map_or_else(|start| start, |place| self.cut(&place));
+        let start = self.make_way(name);
         // Sessions are stored with what is reserved for them.
         let numbers = digits(name.len()) + digits(value.len());
         self.text.reserve_exact(numbers + name.len() + value.len());
-        // From the last part on, each before what is there.
-        self.text.insert_str(start, value);
-        self.text.insert_str(start, name);
-        insert_number(&mut self.text, start, value.len());
-        insert_number(&mut self.text, start, name.len());
+        self.insert(start, name, value);
+        self.give_back();
     }
 
     /// Removes an attribute and returns its value.
@@ -79,6 +83,7 @@ impl Attributes {
         let place = self.find(name).ok()?;
         let value = self.text.get(place.value.clone()).map(str::to_owned);
         self.cut(&place);
+        self.give_back();
         value
     }
 
@@ -102,7 +107,7 @@ impl Attributes {
 
     /// Removes all attributes.
     pub fn clear(&mut self) {
-        self.text.clear();
+        self.text = String::new();
     }
 
     /// Returns the names and values, in the order of the names.
@@ -134,11 +139,37 @@ impl Attributes {
         })
     }
 
+    /// Takes out the attribute of a name, if there is one, and returns where it belongs.
+    fn make_way(&mut self, name: &str) -> usize {
+        self.find(name).map_or_else(|start| start, |place| self.cut(&place))
+    }
+
+    /// Puts in an attribute that is not there.
+    fn insert(&mut self, start: usize, name: &str, value: &str) {
+        // From the last part on, each before what is there.
+        self.text.insert_str(start, value);
+        self.text.insert_str(start, name);
+        insert_number(&mut self.text, start, value.len());
+        insert_number(&mut self.text, start, name.len());
+    }
+
     /// Takes an attribute out, and returns where it was.
     fn cut(&mut self, place: &Place) -> usize {
         self.text.drain(place.start..place.value.end);
         place.start
     }
+
+    /// Gives back the memory of what was removed, if it is much.
+    fn give_back(&mut self) {
+        if self.text.capacity() > enough_for(self.text.len()) {
+            self.text.shrink_to_fit();
+        }
+    }
+}
+
+/// Returns the bytes that may be held for so many.
+fn enough_for(len: usize) -> usize {
+    2 * len + SLACK
 }
 
 fn digits(number: usize) -> usize {
@@ -148,7 +179,7 @@ fn digits(number: usize) -> usize {
 /// Writes a number as characters of a byte each, the lowest digit first.
 fn insert_number(text: &mut String, mut at: usize, mut number: usize) {
     while number >> DIGIT != 0 {
-        text.insert(at, char::from((number & 63) as u8 | 64));
+        text.insert(at, char::from(number as u8 & (ANOTHER - 1) | ANOTHER));
         number >>= DIGIT;
         at += 1;
     }
@@ -162,9 +193,9 @@ fn number(text: &[u8], at: &mut usize) -> usize {
     loop {
         let digit = text[*at];
         *at += 1;
-        number |= usize::from(digit & 63) << shift;
+        number |= usize::from(digit & (ANOTHER - 1)) << shift;
         shift += DIGIT;
-        if digit & 64 == 0 {
+        if digit & ANOTHER == 0 {
             return number;
         }
     }
@@ -176,7 +207,11 @@ impl Clone for Attributes {
     }
 
     fn clone_from(&mut self, source: &Self) {
-        self.text.clone_from(&source.text);
+        if self.text.capacity() > enough_for(source.text.len()) {
+            *self = source.clone();
+        } else {
+            self.text.clone_from(&source.text);
+        }
     }
 }
 
@@ -196,7 +231,12 @@ impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Attributes {
 
 impl<N: AsRef<str>, V: AsRef<str>> Extend<(N, V)> for Attributes {
     fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, attributes: I) {
-        attributes.into_iter().for_each(|(name, value)| self.set(name, value));
+        for (name, value) in attributes {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            let start = self.make_way(name);
+            self.insert(start, name, value);
+        }
+        self.text.shrink_to_fit();
     }
 }
 
@@ -214,13 +254,60 @@ impl IntoIterator for Attributes {
 mod tests {
     use super::*;
 
+    fn with(name: &str, len: usize) -> Attributes {
+        let mut attributes = Attributes::new();
+        attributes.set(name, "x".repeat(len));
+        attributes
+    }
+
     #[test]
     fn no_more_memory_is_reserved_than_is_used() {
         for len in [0, 1, 63, 64, 4_095, 4_096, 300_000] {
-            let mut attributes = Attributes::new();
-            attributes.set("name", "x".repeat(len));
+            let mut attributes = with("name", len);
             attributes.set("n".repeat(len.max(1)), "value");
             assert_eq!(attributes.text.capacity(), attributes.text.len());
+            let made: Attributes = attributes.clone().into_iter().chain(attributes).collect();
+            assert_eq!(made.text.capacity(), made.text.len());
+        }
+    }
+
+    #[test]
+    fn memory_of_what_was_removed_is_given_back() {
+        let large = || {
+            let mut attributes = with("name", 100_000);
+            attributes.set("user", "42");
+            attributes
+        };
+        let (mut removed, mut shortened, mut cleared, mut replaced) =
+            (large(), large(), large(), large());
+        removed.remove("name");
+        shortened.set("name", "");
+        cleared.clear();
+        replaced.clone_from(&with("name", 1));
+        for attributes in [removed, shortened, cleared, replaced] {
+            let capacity = attributes.text.capacity();
+            assert!(capacity <= enough_for(attributes.text.len()), "{capacity}");
+        }
+    }
+
+    #[test]
+    fn copy_into_attributes_of_about_the_same_length_takes_no_new_memory() {
+        let (mut copy, source) = (with("name", 20), with("name", 10));
+        let place = copy.text.as_ptr();
+        copy.clone_from(&source);
+        assert!(copy == source && copy.text.as_ptr() == place);
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_were_written() {
+        for bit in 0..usize::BITS {
+            for number in [(1 << bit) - 1, 1 << bit, (1 << bit) + 1, usize::MAX - (1 << bit)] {
+                let mut text = String::new();
+                insert_number(&mut text, 0, number);
+                assert_eq!(text.len(), digits(number));
+                let mut at = 0;
+                assert_eq!((super::number(text.as_bytes(), &mut at), at), (number, text.len()));
+            }
         }
     }
 }

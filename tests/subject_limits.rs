@@ -1,5 +1,6 @@
 //! `max_per_subject`: never one more, whatever signs in at the same time, and nobody ended for nothing.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cloakroom::{
@@ -219,4 +220,27 @@ fn limit_holds_at_every_moment_for_whoever_looks() {
     let ((), most) = race2(signs_in, looks);
     assert!(most <= Some(2));
     assert_eq!(store.count_of(1), 2);
+}
+
+#[test]
+fn id_that_a_listener_takes_while_room_is_made_is_taken() {
+    let itself: Arc<Mutex<Option<SessionStore<u64>>>> = Arc::default();
+    let store = builder(2, OnLimit::RevokeOldest).on_end({
+        let itself = Arc::clone(&itself);
+        move |end| {
+            if end.cause == Cause::Displaced {
+                let store = itself.lock().unwrap().take().unwrap();
+                store.try_create_with_id("mine", 9).unwrap();
+            }
+        }
+    });
+    let store = store.build().unwrap();
+    store.create_with(1);
+    store.create_with(1);
+    *itself.lock().unwrap() = Some(store.clone());
+    let rejected = store.try_create_with_id("mine", 1).unwrap_err();
+    assert_eq!((rejected.value, rejected.error), (1, CreateError::Taken));
+    assert_eq!((store.count_of(1), store.count_of(9), store.len()), (1, 1, 2));
+    assert_eq!(*store.load("mine").unwrap(), 9);
+    assert!(store.destroy("mine") && !store.contains("mine"));
 }

@@ -194,7 +194,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Asks whose a new session will be, which is user code, before anything is taken.
+    /// Asks whose a new session will be, which is user code, before anything is taken: once, although its id may have
+    /// to be drawn again, and before there is an id, so that data that is too large is that, entropy or not.
     fn begin(&self, data: T, expiry: Expiry) -> Result<Begun<T>, Rejected<T>> {
         let place = self.register.as_ref().map(|register| register.place(&data));
         let (at, weight) = match place.unwrap_or(Ok((None, 0))) {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::entry::{Entry, Record, Terms};
 use crate::error::{CreateError, RotateError};
 use crate::id::SessionId;
 use crate::session::Session;
+use crate::subject::Subject;
 
 mod sweeping;
 
@@ -143,6 +145,27 @@ fn create_without_entropy_panics_with_a_clear_message_and_leaves_the_store_intac
     script.then(&[2]);
     assert_eq!(store.create().id(), &id(2));
     assert_eq!((store.len(), store.stats().evicted), (2, 0));
+}
+
+#[test]
+fn whose_a_new_session_is_is_asked_once_although_its_first_id_is_taken() {
+    let script = Script::default();
+    let asked = Arc::new(AtomicU64::new(0));
+    let store = script.builder().index_by({
+        let asked = Arc::clone(&asked);
+        move |user| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Some(Subject::from(*user))
+        }
+    });
+    let store = store.build().unwrap();
+    script.then(&[1, 1, 2]);
+    store.create_with(1);
+    assert_eq!((store.create_with(2).id(), asked.load(Ordering::Relaxed)), (&id(2), 2));
+    assert_eq!((store.count_of(1), store.count_of(2)), (1, 1));
+    // A taken id is nothing that the store refuses.
+    assert!(store.try_create_with_id(&id(2), 3).is_err());
+    assert_eq!((store.stats().created, store.stats().creates_refused), (2, 0));
 }
 
 /// Whoever asked for a stored session must not get another, because entropy was back a moment later.
