@@ -5,10 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::vec;
 
-/// Bits in a digit of a number, so that with the next one, which says whether another digit follows, it is a character
-/// of one byte.
-const DIGIT: u32 = 6;
-const ANOTHER: u8 = 1 << DIGIT;
+use crate::digits;
 
 /// Bytes that are held for nothing at the most, beside as many as are used: what was a large value goes when it is
 /// removed, and what grows again by a little needs no new memory.
@@ -72,7 +69,7 @@ impl Attributes {
         let (name, value) = (name.as_ref(), value.as_ref());
         let start = self.make_way(name);
         // Sessions are stored with what is reserved for them.
-        let numbers = digits(name.len()) + digits(value.len());
+        let numbers = digits::count(name.len() as u64) + digits::count(value.len() as u64);
         self.text.reserve_exact(numbers + name.len() + value.len());
         self.insert(start, name, value);
         self.give_back();
@@ -133,7 +130,7 @@ impl Attributes {
         std::iter::from_fn(move || {
             let (start, mut at) = (next, next);
             text.get(start)?;
-            let (name, value) = (number(text, &mut at), number(text, &mut at));
+            let (name, value) = (length(text, &mut at), length(text, &mut at));
             next = at + name + value;
             Some(Place { start, name: at..at + name, value: at + name..next })
         })
@@ -149,8 +146,8 @@ impl Attributes {
         // From the last part on, each before what is there.
         self.text.insert_str(start, value);
         self.text.insert_str(start, name);
-        insert_number(&mut self.text, start, value.len());
-        insert_number(&mut self.text, start, name.len());
+        insert_length(&mut self.text, start, value.len());
+        insert_length(&mut self.text, start, name.len());
     }
 
     /// Takes an attribute out, and returns where it was.
@@ -172,33 +169,22 @@ fn enough_for(len: usize) -> usize {
     2 * len + SLACK
 }
 
-fn digits(number: usize) -> usize {
-    (number.max(1).ilog2() / DIGIT + 1) as usize
-}
-
-/// Writes a number as characters of a byte each, the lowest digit first.
-fn insert_number(text: &mut String, mut at: usize, mut number: usize) {
-    while number >> DIGIT != 0 {
-        text.insert(at, char::from(number as u8 & (ANOTHER - 1) | ANOTHER));
-        number >>= DIGIT;
+/// Writes a length into a text.
+fn insert_length(text: &mut String, mut at: usize, len: usize) {
+    digits::write(len as u64, |digit| {
+        text.insert(at, char::from(digit));
         at += 1;
-    }
-    text.insert(at, char::from(number as u8));
+    });
 }
 
-/// Reads the number that begins at a place, and moves the place behind it.
+/// Reads the length that begins at a place, and moves the place behind it.
 #[inline]
-fn number(text: &[u8], at: &mut usize) -> usize {
-    let (mut number, mut shift) = (0, 0);
-    loop {
+fn length(text: &[u8], at: &mut usize) -> usize {
+    digits::read(|| {
         let digit = text[*at];
         *at += 1;
-        number |= usize::from(digit & (ANOTHER - 1)) << shift;
-        shift += DIGIT;
-        if digit & ANOTHER == 0 {
-            return number;
-        }
-    }
+        digit
+    }) as usize
 }
 
 impl Clone for Attributes {
@@ -296,18 +282,5 @@ mod tests {
         let place = copy.text.as_ptr();
         copy.clone_from(&source);
         assert!(copy == source && copy.text.as_ptr() == place);
-    }
-
-    #[test]
-    fn numbers_are_read_as_they_were_written() {
-        for bit in 0..usize::BITS {
-            for number in [(1 << bit) - 1, 1 << bit, (1 << bit) + 1, usize::MAX - (1 << bit)] {
-                let mut text = String::new();
-                insert_number(&mut text, 0, number);
-                assert_eq!(text.len(), digits(number));
-                let mut at = 0;
-                assert_eq!((super::number(text.as_bytes(), &mut at), at), (number, text.len()));
-            }
-        }
     }
 }

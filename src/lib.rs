@@ -89,6 +89,7 @@ mod clock;
 pub mod conformance;
 #[cfg(feature = "cookie")]
 mod cookie;
+mod digits;
 mod ends;
 mod entry;
 mod error;

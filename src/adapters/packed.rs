@@ -6,8 +6,7 @@
 
 use std::cell::RefCell;
 
-/// Bits in a digit of a number. The next one says whether another digit follows.
-const DIGIT: u32 = 6;
+use crate::digits;
 
 /// What is longer is written into memory of its own, so that a thread holds no more than this.
 const SCRATCH: usize = 4096;
@@ -80,12 +79,8 @@ impl Writer {
     }
 
     #[inline]
-    pub(super) fn number(&mut self, mut number: u64) {
-        while number >> DIGIT != 0 {
-            self.mark((number & 63) as u8 | 64);
-            number >>= DIGIT;
-        }
-        self.mark(number as u8);
+    pub(super) fn number(&mut self, number: u64) {
+        digits::write(number, |digit| self.mark(digit));
     }
 
     #[inline]
@@ -130,15 +125,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(super) fn number(&mut self) -> u64 {
-        let (mut number, mut shift) = (0, 0);
-        loop {
-            let digit = self.mark();
-            number |= u64::from(digit & 63) << shift;
-            shift += DIGIT;
-            if digit & 64 == 0 {
-                return number;
-            }
-        }
+        digits::read(|| self.mark())
     }
 
     #[inline]
