@@ -321,7 +321,7 @@ impl<T> Inner<T> {
     }
 
     /// Like [`tell`](Self::tell), for one session. Most often nobody hears of it, and it is passed in registers.
-    #[inline]
+    #[inline(always)]
     fn tell_one(&self, ended: Ended<T>) {
         if self.ends.is_unheard(&self.stats) {
             self.forget(&ended);

@@ -238,8 +238,7 @@ impl<T> Inner<T> {
         begun: &Begun<T>,
         ended: &mut Vec<Ended<T>>,
     ) -> Result<Slot<'_>, CreateError> {
-        let Begun { at, weight, now, .. } = begun;
-        let (weight, now) = (*weight, *now);
+        let &Begun { ref at, weight, now, .. } = begun;
         // Nobody is to make room for a session that its id keeps out, least of all the id's owner, or that its
         // subject's limit refuses.
         if self.is_taken(id, now) {

@@ -309,7 +309,7 @@ impl<T> Inner<T> {
         pair.shard_of(&to).insert(&to, moved);
         self.moves.note(old, new);
         drop(pair);
-        self.tell([Ended::new(old, entry, Cause::Rotated)]);
+        self.tell_one(Ended::new(old, entry, Cause::Rotated));
         self.tend(now);
         Rotated::Yes
     }

@@ -242,7 +242,7 @@ impl<T> Inner<T> {
         let Some(entry) = shard.remove(&place) else { return Err(Standing::Gone) };
         drop(shard);
         self.capacity.release(1);
-        self.tell([Ended::new(id, entry, cause)]);
+        self.tell_one(Ended::new(id, entry, cause));
         Ok(cause)
     }
 

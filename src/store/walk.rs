@@ -123,7 +123,7 @@ impl<T> SessionStore<T> {
             let Some(entry) = removed else { return Met::No };
             inner.capacity.release(1);
             let cause = cause(&entry);
-            inner.tell([Ended::new(id, entry, cause)]);
+            inner.tell_one(Ended::new(id, entry, cause));
             Met::Yes
         });
     }
@@ -263,7 +263,7 @@ impl<T> Inner<T> {
         let Some(entry) = shard.remove(&place) else { return Removal::Gone };
         drop(shard);
         self.capacity.release(1);
-        self.tell([Ended::new(id, entry, cause)]);
+        self.tell_one(Ended::new(id, entry, cause));
         Removal::Done
     }
 
