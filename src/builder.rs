@@ -1,6 +1,7 @@
 //! Owns every setting of a store: its default, its limits, and the check of all of them together.
 
 use std::fmt::Debug;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::capacity::OnFull;
@@ -409,7 +410,10 @@ impl<T> Builder<T> {
         let shards = self.shards.unwrap_or_else(|| default_shards(self.max_sessions));
         let limit = self.limit;
         Config {
-            policy: Policy { ttl: self.ttl.map(ticks), idle: self.idle_timeout.map(ticks) },
+            policy: Policy {
+                ttl: self.ttl.map(ticks),
+                idle: self.idle_timeout.map(ticks).and_then(NonZeroU64::new),
+            },
             max_sessions: self.max_sessions,
             on_full: self.on_full,
             shards,

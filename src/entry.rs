@@ -8,6 +8,8 @@
 #[cfg(any(test, feature = "tower-sessions", feature = "actix-session", feature = "async-session"))]
 mod dated;
 
+use std::num::NonZeroU64;
+
 use triomphe::Arc;
 
 use crate::clock::{NEVER, Tick, after};
@@ -129,8 +131,8 @@ impl<T> Entry<T> {
     /// Like [`is_live`](Self::is_live), and counts as activity: the deadline of a live session
     /// moves to `idle` nanoseconds after `now`, never beyond its limit and never back.
     #[inline]
-    pub(crate) fn touch(&self, now: Tick, idle: Option<u64>) -> bool {
-        let idle = idle.unwrap_or(0);
+    pub(crate) fn touch(&self, now: Tick, idle: Option<NonZeroU64>) -> bool {
+        let idle = idle.map_or(0, NonZeroU64::get);
         let seen = self.deadline.load(Ordering::Relaxed);
         // Most often there is nothing to write: too little time has passed, or the session does not idle.
         (seen > now && seen - now >= idle) || self.slide(seen, now, after(now, idle))
@@ -189,8 +191,8 @@ impl<T> Entry<T> {
     }
 
     /// Returns when a session that lives until `expires` was last used, if its deadline says so.
-    pub(crate) fn seen(&self, expires: Tick, idle: Option<u64>) -> Option<Tick> {
-        idle.filter(|_| self.record.word().slides()).map(|idle| expires.saturating_sub(idle))
+    pub(crate) fn seen(&self, expires: Tick, idle: Option<NonZeroU64>) -> Option<Tick> {
+        idle.filter(|_| self.record.word().slides()).map(|idle| expires.saturating_sub(idle.get()))
     }
 
     /// Returns the deadline word as it stands.
@@ -226,14 +228,19 @@ impl<T> Entry<T> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) ttl: Option<u64>,
-    pub(crate) idle: Option<u64>,
+    pub(crate) idle: Option<NonZeroU64>,
 }
 
 impl Policy {
+    /// Returns the shorter lifetime.
+    pub(crate) fn shortest(&self) -> Option<u64> {
+        self.idle.map(NonZeroU64::get).into_iter().chain(self.ttl).min()
+    }
+
     /// Returns the first deadline and the terms of a session that begins now.
     pub(crate) fn start(&self, now: Tick) -> (Tick, Terms) {
         let limit = self.ttl.map_or(NEVER, |ttl| after(now, ttl));
-        let deadline = self.idle.map_or(limit, |idle| after(now, idle).min(limit));
+        let deadline = self.idle.map_or(limit, |idle| after(now, idle.get()).min(limit));
         (deadline, Terms { limit, slides: self.idle.is_some() })
     }
 }

@@ -43,6 +43,10 @@ const SMALL: usize = 64;
 /// which lie half an octave apart.
 const LIGHT: u32 = 1_779_033_703;
 
+/// Where the bits of the hash begin that choose a pair of shards: 15 at the most, above those that choose a bucket
+/// and below the upper seven, by which hashbrown tells buckets apart.
+const PAIR: u32 = 42;
+
 /// A lock for what lies beside the shards: DashMap's own, which no panic poisons, and which
 /// ThreadSanitizer sees, other than the standard library's.
 #[derive(Default)]
@@ -69,6 +73,8 @@ pub(crate) struct Place {
 /// The sharded table.
 pub(crate) struct Shards<T> {
     map: DashMap<SessionId, Entry<T>, SeedableRandomState>,
+    /// The number of the last pair of shards: all ones.
+    last_pair: usize,
     /// For each shard, how often its entries have moved to other buckets. Written under the
     /// exclusive lock.
     layouts: Box<[AtomicU64]>,
@@ -94,6 +100,7 @@ impl<T> Shards<T> {
         let hasher = SeedableRandomState::with_seed(key, SharedSeed::global_random());
         Self {
             map: DashMap::with_hasher_and_shard_amount(hasher, count),
+            last_pair: count / 2 - 1,
             layouts: (0..count).map(|_| AtomicU64::new(0)).collect(),
             // An unallocated table counts as one.
             buckets: AtomicUsize::new(count),
@@ -113,10 +120,10 @@ impl<T> Shards<T> {
     #[inline]
     pub(crate) fn place(&self, id: SessionId) -> Place {
         let hash = self.map.hasher().hash_one(id);
-        // Bits of the hash of which the upper half, the one that counts, chooses neither the pair (the 16 above bit
-        // 41, at the most) nor, in a table of up to 2^25 buckets, the bucket.
-        let light = (hash >> 9) as u32 <= LIGHT;
-        Place { id, shard: self.map.determine_shard(hash as usize) & !1 | usize::from(light), hash }
+        let pair = (hash >> PAIR) as usize & self.last_pair;
+        // Of these bits the upper half is what counts, and it does not choose the bucket in a table of up to 2^16.
+        let light = hash as u32 <= LIGHT;
+        Place { id, shard: 2 * pair + usize::from(light), hash }
     }
 
     #[inline]
@@ -271,6 +278,7 @@ impl<T> Spent<T> {
 
 impl<T> Exclusive<'_, T> {
     pub(crate) fn find(&mut self, place: &Place) -> Option<&mut Entry<T>> {
+        fetch_home(&self.table, place.hash);
         let bucket = self.table.get_mut(place.hash, |bucket| bucket.0 == place.id)?;
         Some(bucket.1.get_mut())
     }
@@ -325,6 +333,7 @@ impl<T> Exclusive<'_, T> {
         place: &Place,
         mut pick: impl FnMut(&Entry<T>) -> bool,
     ) -> Option<Entry<T>> {
+        fetch_home(&self.table, place.hash);
         let chosen = |bucket: &Bucket<T>| bucket.0 == place.id && pick(bucket.1.get());
         let bucket = self.table.remove_entry(place.hash, chosen)?;
         Some(bucket.1.into_inner())

@@ -120,7 +120,7 @@ impl<T> SessionStore<T> {
 
     pub(crate) fn from_config(config: Config<T>) -> Self {
         let policy = config.policy;
-        let shortest = policy.idle.into_iter().chain(policy.ttl).min();
+        let shortest = policy.shortest();
         let inner = Inner {
             policy,
             clock: config.clock,
@@ -231,9 +231,20 @@ impl<T> Inner<T> {
             self.missed();
             return None;
         };
-        self.stats.count(if record.is_some() { Event::Loaded } else { Event::Missed });
+        if record.is_none() {
+            return self.ended(now);
+        }
+        self.stats.count(Event::Loaded);
         self.tend(now);
         record
+    }
+
+    /// Counts a load of a session that is dead and still in the table.
+    #[cold]
+    fn ended<R>(&self, now: Tick) -> Option<R> {
+        self.stats.count(Event::Missed);
+        self.tend(now);
+        None
     }
 
     /// Counts a load of what is not in the table, and gives the sweep its turn now and then.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -231,7 +232,7 @@ fn just_expired() -> (SessionStore<u64>, SessionId, Tick) {
 
 /// What a thread does that read the clock and was then held up.
 fn touch_at(store: &SessionStore<u64>, id: SessionId, now: Tick) -> bool {
-    let touch = |entry: &Entry<u64>| entry.touch(now, Some(ticks(MINUTE)));
+    let touch = |entry: &Entry<u64>| entry.touch(now, NonZeroU64::new(ticks(MINUTE)));
     store.inner.gate.read(&store.inner.gate.place(id), touch).unwrap_or(false)
 }
 
