@@ -22,9 +22,11 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 type Bucket<T> = (SessionId, SharedValue<Entry<T>>);
 type Table<T> = RawTable<Bucket<T>>;
 
-// Two buckets to a cache line, whatever `T` is: a sweep reads deadlines one after the other.
+/// Two buckets to a cache line, whatever `T` is: a sweep reads deadlines one after the other.
+const BUCKETS_PER_LINE: usize = 2;
+
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Bucket<[u64; 100]>>() == 32);
+const _: () = assert!(size_of::<Bucket<[u64; 100]>>() * BUCKETS_PER_LINE == 64);
 
 /// A table is made smaller if at most so many eighths of a smaller one's room are then taken: few enough that it
 /// does not double for the next moment's crowd and halve by turns.
@@ -166,8 +168,8 @@ impl<T> Shards<T> {
     }
 }
 
-/// Asks for the bucket in which the entry most likely is, before the table's control bytes have told: in
-/// a table larger than the cache, the two waits are then one.
+/// Asks for the buckets in which the entry most likely is, before the table's control bytes have told: in a table
+/// larger than the cache, the two waits are then one.
 #[inline(always)]
 fn fetch_home<T>(table: &Table<T>, hash: u64) {
     #[cfg(target_arch = "x86_64")]
@@ -176,12 +178,14 @@ fn fetch_home<T>(table: &Table<T>, hash: u64) {
         // Buckets lie before the table's end in descending order, and a search begins at this one.
         let home = hash as usize & (table.buckets() - 1);
         let bucket = table.data_end().as_ptr().wrapping_sub(home + 1);
-        // SAFETY: the instruction is a hint, which reads nothing that the program could see and cannot
-        // fault, whatever the address. Every x86-64 processor has it (SSE).
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(bucket.cast()) }
+        for line in [bucket, bucket.wrapping_sub(BUCKETS_PER_LINE)] {
+            // SAFETY: the instruction is a hint, which reads nothing that the program could see and cannot
+            // fault, whatever the address. Every x86-64 processor has it (SSE).
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (table, hash);
+    let _ = (table, hash, BUCKETS_PER_LINE);
 }
 
 /// A shard under its shared lock.
