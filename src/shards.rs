@@ -435,15 +435,4 @@ impl<T> Exclusive<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bucket_beyond_the_table_is_not_full() {
-        let shards = Shards::<u64>::new(2);
-        let table = shards.map.shards()[0].read();
-        for index in [table.buckets(), table.buckets() + 1, usize::MAX] {
-            assert!(full_bucket(&table, index).is_none());
-        }
-    }
-}
+mod tests;

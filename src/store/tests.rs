@@ -432,19 +432,6 @@ fn destroy_takes_effect_while_the_shard_is_being_read() {
     assert!(destroyed.join().unwrap() && dead);
 }
 
-/// So that their tables double at different numbers of sessions.
-#[test]
-fn of_two_neighbouring_shards_one_gets_more_by_the_square_root_of_two() {
-    const IDS: u128 = 100_000;
-    for shards in [2, 512] {
-        let store = SessionStore::<u64>::builder().shards(shards).build().unwrap();
-        let odd = (0..IDS).filter(|bits| store.inner.gate.place(id(*bits)).shard % 2 == 1).count();
-        let ratio = (IDS as usize - odd) as f64 / odd as f64;
-        // Six standard deviations.
-        assert!((ratio - std::f64::consts::SQRT_2).abs() < 0.06, "{shards} shards: {ratio}");
-    }
-}
-
 /// Destroys sessions and creates others in their place, one after the other.
 fn take_turns(store: &SessionStore<u64>, ids: &mut [SessionId], turns: usize) {
     for turn in 0..turns {
