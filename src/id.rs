@@ -16,15 +16,18 @@ pub(crate) const TOKEN_LEN: usize = 22;
 /// The base64url alphabet of RFC 4648, section 5.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// What `VALUES` holds for a byte outside the alphabet; has a bit that no value has.
-const INVALID: u8 = 0x80;
+/// Characters that are decoded together: 30 bits.
+const GROUP: usize = 5;
+
+/// What `VALUES` holds for a byte outside the alphabet: a bit that lies above a group's wherever in it the byte is.
+const INVALID: u32 = 1 << 31;
 
 /// The value of each byte in the alphabet.
-const VALUES: [u8; 256] = {
+static VALUES: [u32; 256] = {
     let mut values = [INVALID; 256];
     let mut i = 0;
     while i < ALPHABET.len() {
-        values[ALPHABET[i] as usize] = i as u8;
+        values[ALPHABET[i] as usize] = i as u32;
         i += 1;
     }
     values
@@ -77,21 +80,23 @@ impl SessionId {
     /// of an id.
     ///
     /// A few nanoseconds; allocates nothing.
+    #[inline]
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {
         Self::parse_bytes(token.as_bytes())
     }
 
     /// Reads an id back from the bytes of its text form, which need not be looked at as UTF-8 first.
+    #[inline]
     pub(crate) fn parse_bytes(token: &[u8]) -> Option<Self> {
         let bytes: &[u8; TOKEN_LEN] = token.try_into().ok()?;
-        let (high, high_seen) = decode(&bytes[..10]);
-        let (middle, middle_seen) = decode(&bytes[10..20]);
-        let (low, low_seen) = decode(&bytes[20..]);
+        let [a, b, c, d] = [0, 1, 2, 3].map(|at| decode(&bytes[at * GROUP..][..GROUP]));
+        let low = decode(&bytes[4 * GROUP..]);
         // The last character carries 2 bits; a text with any of its other 4 set is a second
         // spelling of the same id, and is refused.
-        let valid = (high_seen | middle_seen | low_seen) & INVALID == 0 && low & 0b1111 == 0;
-        let bits = u128::from(high) << 68 | u128::from(middle) << 8 | u128::from(low >> 4);
+        let valid = (a | b | c | d | low) >> (6 * GROUP) == 0 && low & 0b1111 == 0;
+        let bits =
+            u128::from(a << 30 | b) << 68 | u128::from(c << 30 | d) << 8 | u128::from(low >> 4);
         valid.then_some(Self(bits))
     }
 
@@ -136,13 +141,10 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// Returns the bits that up to 10 characters stand for, and all their values together: `INVALID` if
-/// any is outside the alphabet.
-fn decode(text: &[u8]) -> (u64, u8) {
-    text.iter().fold((0, 0), |(bits, seen), byte| {
-        let value = VALUES[usize::from(*byte)];
-        (bits << 6 | u64::from(value & 63), seen | value)
-    })
+/// Returns the bits that up to a group of characters stand for, with one above them if any is outside the alphabet.
+#[inline(always)]
+fn decode(text: &[u8]) -> u64 {
+    text.iter().fold(0, |bits, byte| bits << 6 | u64::from(VALUES[usize::from(*byte)]))
 }
 
 /// The text of a [`SessionId`]: 22 characters that are safe in cookies and URLs.
@@ -236,7 +238,8 @@ pub(crate) mod sealed {
     impl Key for &SessionToken {
         #[inline]
         fn named(&self) -> Named<'_> {
-            SessionId::parse(self.as_str()).map_or(Named::Foreign(self.as_str()), Named::Id)
+            // Its text is an id's, and need not be looked at as UTF-8.
+            SessionId::parse_bytes(&self.0).map_or_else(|| Named::Foreign(self.as_str()), Named::Id)
         }
     }
 

@@ -26,8 +26,8 @@ const OPERATIONS: [(&str, Run); 19] = [
     ("load-idle", |times| Filled::new(idle()).each(times, |store, id| drop(found(store.load(id))))),
     ("load-token", |times| {
         let filled = Filled::new(ttl());
-        let tokens: Vec<_> = filled.ids.iter().map(SessionId::to_token).collect();
-        cycle(&tokens, times, |token| drop(found(filled.store.load(token.as_str()))));
+        let tokens: Vec<_> = filled.ids.iter().map(|id| id.to_token().to_string()).collect();
+        cycle(&tokens, times, |token| drop(found(filled.store.load(token))));
     }),
     ("load-attributes", |times| {
         let store = SessionStore::new(3600);
