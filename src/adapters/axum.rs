@@ -71,6 +71,7 @@
 //! the cookie and one load. A change costs a copy of the data and a save; a visitor's first one costs a
 //! create. `cargo bench --bench axum` measures each of them against the same handler without sessions.
 
+mod held;
 mod layer;
 mod refused;
 mod session;

@@ -8,9 +8,10 @@ use axum_core::extract::FromRequestParts;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Request};
 
+use super::held::{Held, View};
 use super::refused::{MissingLayer, Refused};
 use super::settings::OnConflict;
-use super::slot::{Held, Shared, Slot, View};
+use super::slot::{Shared, Slot};
 use crate::id::SessionId;
 use crate::store::SessionStore;
 
@@ -237,10 +238,7 @@ impl<T> Deref for Session<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        match &self.view().held {
-            Held::Stored { session, .. } => session,
-            Held::New { data, .. } => data,
-        }
+        self.view().held.data()
     }
 }
 

@@ -4,15 +4,18 @@
 //! The lock is the request's own. Under it nothing is loaded, saved, cloned by user code or dropped:
 //! whatever leaves the slot is returned out of the lock.
 
+mod commit;
+
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
+use super::held::{Draft, Drafts, Held, Left, View};
 use super::refused::Refused;
 use super::settings::{CookieLifetime, OnConflict, Settings};
 use crate::cookie;
-use crate::error::{Rejected, RotateError, SaveError};
+use crate::error::RotateError;
 use crate::id::SessionId;
 use crate::session::Session as Handle;
 use crate::store::SessionStore;
@@ -22,51 +25,6 @@ use crate::sync::{AtomicBool, Ordering};
 /// takes no locked instruction.
 pub(super) type Shared<T> = triomphe::Arc<Slot<T>>;
 
-/// What a request holds of a session. Small, whatever `T` is: handlers are moved more than once.
-pub(super) enum Held<T> {
-    /// A session of the store.
-    Stored { session: Handle<T>, changed: bool },
-    /// The data of a visitor without a session.
-    New { data: Box<T>, changed: bool },
-}
-
-impl<T> Held<T> {
-    fn found(session: Handle<T>) -> Self {
-        Self::Stored { session, changed: false }
-    }
-
-    pub(super) fn is_unsaved(&self) -> bool {
-        let (Self::Stored { changed, .. } | Self::New { changed, .. }) = self;
-        *changed
-    }
-}
-
-impl<T: Default> Held<T> {
-    fn blank() -> Self {
-        Self::New { data: Box::default(), changed: false }
-    }
-}
-
-impl<T: Clone> Clone for Held<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Stored { session, changed } => {
-                Self::Stored { session: session.clone(), changed: *changed }
-            }
-            Self::New { data, changed } => Self::New { data: data.clone(), changed: *changed },
-        }
-    }
-}
-
-/// What one handle sees, and since when.
-pub(super) struct View<T> {
-    pub(super) held: Held<T>,
-    /// Whether this very handle changed it since it was saved.
-    pub(super) changed: bool,
-    version: u32,
-    epoch: u32,
-}
-
 /// What the response says of the cookie.
 #[derive(Clone, Copy)]
 enum Says {
@@ -75,17 +33,13 @@ enum Says {
     Forget,
 }
 
-/// What a handle left to be saved: shared, because it is cloned outside the lock.
-type Draft<T> = Arc<Held<T>>;
-
-/// Such drafts, and the epoch they are of.
-type Left<T> = (Vec<Draft<T>>, u32);
+/// What handles have left, and the epoch it is of.
+type Unsaved<T> = (Vec<Draft<T>>, u32);
 
 struct State<T> {
     /// The request's session; its id is the one that counts, whatever the handles' are.
     found: Option<Handle<T>>,
-    /// What handles left to be saved: one, unless several were changed at once.
-    drafts: Vec<Draft<T>>,
+    drafts: Drafts<T>,
     /// Counts what was left or saved, so that a handle knows whether it is behind.
     version: u32,
     /// Counts the sessions that this request ended: what a handle holds of an earlier one is void.
@@ -98,9 +52,9 @@ struct State<T> {
 impl<T> State<T> {
     /// Ends the time in which the cookie can change, if nothing is left to be saved; otherwise returns
     /// what is.
-    fn seal(&mut self) -> Result<(Says, Option<SessionId>), Left<T>> {
+    fn seal(&mut self) -> Result<(Says, Option<SessionId>), Unsaved<T>> {
         if !self.drafts.is_empty() {
-            return Err((mem::take(&mut self.drafts), self.epoch));
+            return Err((self.drafts.take_all(), self.epoch));
         }
         self.sealed = true;
         Ok((self.says, self.id()))
@@ -122,7 +76,7 @@ impl<T> Slot<T> {
     pub(super) fn new(settings: Arc<Settings<T>>) -> Self {
         let state = State {
             found: None,
-            drafts: Vec::new(),
+            drafts: Drafts::new(),
             version: 0,
             epoch: 0,
             says: Says::Nothing,
@@ -150,17 +104,13 @@ impl<T> Slot<T> {
 
     /// Leaves what a handle has changed to be saved with the response.
     pub(super) fn put_back(&self, view: View<T>) {
-        let View { held, version, epoch, .. } = view;
-        let draft = Arc::new(held);
+        let View { held, seen, epoch, .. } = view;
         let kept = self.with(|state| {
             if state.sealed || state.epoch != epoch {
-                return Err(draft);
+                return Err((held, seen));
             }
-            // What the handle began with is part of what it leaves.
-            let replaced = (state.version == version).then(|| state.drafts.pop()).flatten();
-            state.drafts.push(draft);
             state.version += 1;
-            Ok(replaced)
+            Ok(state.drafts.leave(held, seen))
         });
         #[cfg(feature = "tracing")]
         if kept.is_err() {
@@ -191,19 +141,19 @@ impl<T: Clone + Default> Slot<T> {
         });
         let Ok((version, epoch)) = first else { return self.open_again() };
         let held = mine.map_or_else(Held::blank, Held::found);
-        View { held, changed: false, version, epoch }
+        View { held, seen: None, changed: false, version, epoch }
     }
 
     fn open_again(&self) -> View<T> {
-        let (draft, found, version, epoch) = self.with(|state| {
+        let (seen, found, version, epoch) = self.with(|state| {
             let draft = state.drafts.last().map(Arc::clone);
             (draft, state.found.clone(), state.version, state.epoch)
         });
-        let held = match (draft, found) {
-            (Some(draft), _) => Held::clone(&draft),
+        let held = match (&seen, found) {
+            (Some(draft), _) => draft.held.clone(),
             (None, found) => found.map_or_else(Held::blank, Held::found),
         };
-        View { held, changed: false, version, epoch }
+        View { held, seen, changed: false, version, epoch }
     }
 
     /// Gives a handle that is about to change something what others of the request left meanwhile.
@@ -215,28 +165,46 @@ impl<T: Clone + Default> Slot<T> {
         }
     }
 
-    /// Saves a handle's changes now. What is refused is not saved with the response either; after a
-    /// conflict the handle shows what is stored.
+    /// Saves what a handle holds now. What is refused is not saved with the response either; after a
+    /// conflict the handle shows what is stored. What others have left stays left.
     pub(super) fn save(&self, view: &mut View<T>, how: OnConflict<T>) -> Result<(), Refused> {
         if !view.held.is_unsaved() {
             return Ok(());
         }
-        let replaced = self.with(|state| {
+        let seen = view.seen.clone();
+        let taken = self.with(|state| {
             if state.epoch != view.epoch {
-                return Err(Refused::Gone);
+                return Err((Refused::Gone, seen));
             }
-            let replaced = (state.version == view.version).then(|| state.drafts.pop()).flatten();
             state.version += 1;
             view.version = state.version;
-            Ok(replaced)
+            Ok(state.drafts.supersede(seen))
         });
         view.changed = false;
-        drop(replaced?);
-        let saved = self.commit(&mut view.held, view.epoch, how);
+        let (replaced, base) = taken.map_err(|(refused, _)| refused)?;
+        let base = base.as_ref().map(|base| base.held.data());
+        let saved = self.commit(&mut view.held, base, view.epoch, how);
+        match saved {
+            Ok(()) => view.seen = None,
+            Err(_) => self.give_back(replaced, view.epoch),
+        }
         if saved == Err(Refused::Conflict) {
             self.refresh(view);
         }
         saved
+    }
+
+    /// Leaves what was left before to be saved after all, where what it had become part of was refused.
+    fn give_back(&self, draft: Option<Draft<T>>, epoch: u32) {
+        let Some(draft) = draft else { return };
+        let late = self.with(|state| {
+            if state.sealed || state.epoch != epoch {
+                return Some(draft);
+            }
+            state.drafts.give_back(draft);
+            None
+        });
+        drop(late);
     }
 
     /// Changes the stored session in one step, or creates it.
@@ -253,8 +221,13 @@ impl<T: Clone + Default> Slot<T> {
             // On a copy, so that a panic changes nothing.
             let mut value = T::clone(data);
             let result = change(&mut value);
-            (**data, *changed) = (value, true);
-            return self.save(view, self.settings.on_conflict).map(|()| result);
+            *changed = true;
+            let before = mem::replace(&mut **data, value);
+            let saved = self.save(view, self.settings.on_conflict);
+            if saved.is_err() {
+                self.undo(view, before);
+            }
+            return saved.map(|()| result);
         }
         let id = self.with_of(view.epoch, State::id)?.ok_or(Refused::Gone)?;
         let result = self.settings.store.try_update(&id, change)?;
@@ -262,115 +235,61 @@ impl<T: Clone + Default> Slot<T> {
         Ok(result)
     }
 
+    /// Shows a visitor without a session what they had before a change that was refused.
+    fn undo(&self, view: &mut View<T>, before: T) {
+        match &mut view.held {
+            Held::New { data, changed } => (**data, *changed) = (before, false),
+            // Another handle has begun one meanwhile.
+            Held::Stored { .. } => self.refresh(view),
+        }
+    }
+
     /// Shows a handle what the store holds, without counting as activity.
     fn refresh(&self, view: &mut View<T>) {
-        let id = self.with_of(view.epoch, State::id).ok().flatten();
-        let Some(session) = id.and_then(|id| self.settings.store.peek(&id)) else { return };
-        self.note(&session, view.epoch);
-        view.held = Held::found(session);
-        view.version = self.with(|state| state.version);
+        if let Some((session, version)) = self.look_again(view.epoch) {
+            view.show(session, version);
+        }
+    }
+
+    /// Takes note of what the store holds, and returns it, unless a handle has ended the session of `epoch`.
+    fn look_again(&self, epoch: u32) -> Option<(Handle<T>, u32)> {
+        loop {
+            let (id, version) = self.with_of(epoch, |state| (state.id(), state.version)).ok()?;
+            let session = self.settings.store.peek(&id?)?;
+            if let Some(version) = self.note(&session, epoch, version) {
+                return Some((session, version));
+            }
+        }
     }
 
     /// Takes note of what was saved, for the handles to come, unless another one has ended that session
-    /// meanwhile; and under the id that counts, for another one may have rotated it.
-    fn note(&self, session: &Handle<T>, epoch: u32) {
+    /// meanwhile; and under the id that counts, for another one may have rotated it. `None` if something was noted
+    /// since `version`, which may be newer.
+    fn note(&self, session: &Handle<T>, epoch: u32, version: u32) -> Option<u32> {
         let mut session = session.clone();
-        let unused = self.with(|state| {
+        let (_unused, noted) = self.with(|state| {
             if state.epoch != epoch {
-                return session;
+                return (session, Some(state.version));
+            }
+            if state.version != version {
+                return (session, None);
             }
             state.version += 1;
-            match state.found.as_mut() {
+            let unused = match state.found.as_mut() {
                 Some(found) => {
                     session.set_id(*found.id());
                     mem::replace(found, session)
                 }
                 None => session,
-            }
+            };
+            (unused, Some(state.version))
         });
-        drop(unused);
+        noted
     }
 
     /// Like [`with`](Self::with), unless a handle has ended the session of `epoch`.
     fn with_of<R>(&self, epoch: u32, look: impl FnOnce(&State<T>) -> R) -> Result<R, Refused> {
         self.with(|state| if state.epoch == epoch { Ok(look(state)) } else { Err(Refused::Gone) })
-    }
-
-    fn commit(&self, held: &mut Held<T>, epoch: u32, how: OnConflict<T>) -> Result<(), Refused> {
-        if let Held::New { data, .. } = held {
-            let found = || self.with_of(epoch, |state| state.found.clone());
-            if found()?.is_none() {
-                match self.create(data, epoch) {
-                    Err(Refused::Conflict) => {}
-                    created => {
-                        *held = Held::found(created?);
-                        return Ok(());
-                    }
-                }
-            }
-            // Two handles of one request, and the other was faster.
-            let OnConflict::LastWins = how else { return Err(Refused::Conflict) };
-            let mut session = found()?.ok_or(Refused::Gone)?;
-            *session = T::clone(data);
-            *held = Held::Stored { session, changed: true };
-        }
-        let Held::Stored { session, changed } = held else { unreachable!("a new one was created") };
-        session.set_id(self.with_of(epoch, State::id)?.ok_or(Refused::Gone)?);
-        self.commit_stored(session, how)?;
-        *changed = false;
-        self.note(session, epoch);
-        Ok(())
-    }
-
-    fn commit_stored(&self, session: &mut Handle<T>, how: OnConflict<T>) -> Result<(), Refused> {
-        let store = &self.settings.store;
-        let merge = match how {
-            OnConflict::LastWins => return Ok(store.save_or_say(session)?),
-            OnConflict::Refuse => return Ok(store.try_save(session)?),
-            OnConflict::Merge(merge) => merge,
-        };
-        match store.try_save(session) {
-            Err(SaveError::Conflict) => {}
-            saved => return Ok(saved?),
-        }
-        // As it was before the first change that is not saved.
-        let (loaded, _) = session.versions();
-        store.try_update(session.id(), |stored| merge(&loaded.value, session, stored))?;
-        *session = store.peek(session.id()).ok_or(Refused::Gone)?;
-        Ok(())
-    }
-
-    /// Creates the request's session; or gives the data back, with the reason.
-    fn create(&self, data: &mut T, epoch: u32) -> Result<Handle<T>, Refused> {
-        let store = &self.settings.store;
-        let session = match store.try_create_with(mem::take(data)) {
-            Ok(session) => session,
-            Err(Rejected { value, error }) => {
-                *data = value;
-                return Err(error.into());
-            }
-        };
-        let installed = self.with(|state| {
-            if state.sealed {
-                return Err(Refused::ResponseSent);
-            }
-            if state.epoch != epoch {
-                return Err(Refused::Gone);
-            }
-            if state.found.is_some() {
-                return Err(Refused::Conflict);
-            }
-            state.found = Some(session.clone());
-            state.says = Says::Keep;
-            state.version += 1;
-            Ok(())
-        });
-        if installed.is_err() {
-            // Nobody will ever know its id.
-            store.destroy(session.id());
-            data.clone_from(&session);
-        }
-        installed.map(|()| session)
     }
 
     /// Rotates the session as having authenticated; a visitor's without one is created for it.
@@ -424,7 +343,7 @@ impl<T: Clone + Default> Slot<T> {
             state.epoch += 1;
             state.version += 1;
             state.says = Says::Forget;
-            (state.found.take(), mem::take(&mut state.drafts))
+            (state.found.take(), state.drafts.take_all())
         });
         drop(drafts);
         let ended = found.is_some_and(|session| self.settings.store.destroy(session.id()));
@@ -451,8 +370,14 @@ impl<T: Clone + Default> Slot<T> {
             }
         };
         if let Some(refused) = refused {
-            *response = Response::default();
+            let made = mem::take(response);
             *response.status_mut() = refused.status();
+            // Cookies of layers further in tell of what has happened.
+            for name in [header::SET_COOKIE, header::CACHE_CONTROL] {
+                for value in made.headers().get_all(&name) {
+                    response.headers_mut().append(&name, value.clone());
+                }
+            }
         }
         if let Some(cookie) = this.set_cookie(says, id) {
             let headers = response.headers_mut();
@@ -461,9 +386,11 @@ impl<T: Clone + Default> Slot<T> {
         }
     }
 
-    fn save_last(&self, mut held: Held<T>, epoch: u32) -> Result<(), Refused> {
+    fn save_last(&self, left: Left<T>, epoch: u32) -> Result<(), Refused> {
+        let Left { mut held, base } = left;
+        let base = base.as_ref().map(|base| base.held.data());
         let how = self.settings.on_conflict;
-        match (self.commit(&mut held, epoch, how), how) {
+        match (self.commit(&mut held, base, epoch, how), how) {
             (Err(Refused::Gone), OnConflict::LastWins) => Ok(()),
             (saved, _) => saved,
         }
@@ -493,3 +420,6 @@ fn again<T>(loaded: &Handle<T>) -> Handle<T> {
     let (record, _) = loaded.versions();
     Handle::new(*loaded.id(), record.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Owns how what a handle of a request holds comes into the store, and what becomes of a conflict.
+
+use std::mem;
+
+use super::{Says, Slot};
+use crate::adapters::axum::held::Held;
+use crate::adapters::axum::refused::Refused;
+use crate::adapters::axum::settings::OnConflict;
+use crate::error::{Rejected, SaveError};
+use crate::id::SessionId;
+use crate::session::Session as Handle;
+
+impl<T: Clone + Default> Slot<T> {
+    /// Saves what a handle holds. `base` is what its changes begin with, if not what it loaded.
+    pub(super) fn commit(
+        &self,
+        held: &mut Held<T>,
+        base: Option<&T>,
+        epoch: u32,
+        how: OnConflict<T>,
+    ) -> Result<(), Refused> {
+        let (mut id, mut version) = self.with_of(epoch, |state| (state.id(), state.version))?;
+        if let Held::New { data, .. } = held {
+            if id.is_none() {
+                match self.create(data, epoch) {
+                    Err(Refused::Conflict) => {}
+                    created => {
+                        *held = Held::found(created?);
+                        return Ok(());
+                    }
+                }
+                (id, version) = self.with_of(epoch, |state| (state.id(), state.version))?;
+            }
+            // Two handles of one request, and the other was faster.
+            *held = self.commit_second(data, base, id.ok_or(Refused::Gone)?, how)?;
+        }
+        let Held::Stored { session, changed } = held else { unreachable!("a new one was created") };
+        session.set_id(id.ok_or(Refused::Gone)?);
+        if *changed {
+            self.commit_stored(session, base, how)?;
+            *changed = false;
+        }
+        if self.note(session, epoch, version).is_none() {
+            self.look_again(epoch);
+        }
+        Ok(())
+    }
+
+    /// Puts a visitor's first changes to those of another handle, which has begun the session.
+    fn commit_second(
+        &self,
+        data: &T,
+        base: Option<&T>,
+        id: SessionId,
+        how: OnConflict<T>,
+    ) -> Result<Held<T>, Refused> {
+        let store = &self.settings.store;
+        match how {
+            OnConflict::Refuse => Err(Refused::Conflict),
+            OnConflict::LastWins => {
+                let mut session = store.peek(&id).ok_or(Refused::Gone)?;
+                *session = T::clone(data);
+                Ok(Held::Stored { session, changed: true })
+            }
+            OnConflict::Merge(merge) => {
+                let blank = T::default();
+                store.try_update(&id, |stored| merge(base.unwrap_or(&blank), data, stored))?;
+                Ok(Held::found(store.peek(&id).ok_or(Refused::Gone)?))
+            }
+        }
+    }
+
+    fn commit_stored(
+        &self,
+        session: &mut Handle<T>,
+        base: Option<&T>,
+        how: OnConflict<T>,
+    ) -> Result<(), Refused> {
+        let store = &self.settings.store;
+        let merge = match how {
+            OnConflict::LastWins => return Ok(store.save_or_say(session)?),
+            OnConflict::Refuse => return Ok(store.try_save(session)?),
+            OnConflict::Merge(merge) => merge,
+        };
+        match store.try_save(session) {
+            Err(SaveError::Conflict) => {}
+            saved => return Ok(saved?),
+        }
+        // As it was before the first change that is not saved.
+        let (loaded, _) = session.versions();
+        let loaded = base.unwrap_or(&loaded.value);
+        store.try_update(session.id(), |stored| merge(loaded, session, stored))?;
+        *session = store.peek(session.id()).ok_or(Refused::Gone)?;
+        Ok(())
+    }
+
+    /// Creates the request's session; or gives the data back, with the reason.
+    fn create(&self, data: &mut T, epoch: u32) -> Result<Handle<T>, Refused> {
+        let store = &self.settings.store;
+        let session = match store.try_create_with(mem::take(data)) {
+            Ok(session) => session,
+            Err(Rejected { value, error }) => {
+                *data = value;
+                return Err(error.into());
+            }
+        };
+        let installed = self.with(|state| {
+            if state.sealed {
+                return Err(Refused::ResponseSent);
+            }
+            if state.epoch != epoch {
+                return Err(Refused::Gone);
+            }
+            if state.found.is_some() {
+                return Err(Refused::Conflict);
+            }
+            state.found = Some(session.clone());
+            state.says = Says::Keep;
+            state.version += 1;
+            Ok(())
+        });
+        if installed.is_err() {
+            // Nobody will ever know its id.
+            store.destroy(session.id());
+            data.clone_from(&session);
+        }
+        installed.map(|()| session)
+    }
+}

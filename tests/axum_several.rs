@@ -1,0 +1,218 @@
+//! The axum layer where several handles of one request change its session, or several layers answer it: what one
+//! leaves, another neither loses nor counts twice, whatever is refused in between.
+
+#[path = "axum/harness.rs"]
+#[allow(dead_code, reason = "each of the tests needs a part of it")]
+mod harness;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::routing::get;
+use cloakroom::adapters::axum::{OnConflict, Refused, Session, SessionLayer};
+use cloakroom::{OnFull, OnLimit, SessionCookie, SessionStore, Subject};
+use harness::{Visitor, cart, cookie, layered, send, store};
+
+/// Adds what a request added to what is stored.
+fn merge(loaded: &Visitor, changed: &Visitor, stored: &mut Visitor) {
+    stored.cart.extend(changed.cart.iter().filter(|item| !loaded.cart.contains(item)));
+}
+
+type Handles = [Session<Visitor>; 2];
+
+/// Sends a request to a handler with two handles, and returns the status and the cart that is stored in the end.
+fn two_handles(
+    policy: OnConflict<Visitor>,
+    store: &SessionStore<Visitor>,
+    act: fn(&SessionStore<Visitor>, Handles),
+) -> (u16, Vec<u32>) {
+    let id = *store.create().id();
+    let theirs = store.clone();
+    let layer = SessionLayer::new(store.clone()).on_conflict(policy);
+    let handler = move |first: Session<Visitor>, second: Session<Visitor>| {
+        act(&theirs, [first, second]);
+        async {}
+    };
+    let status = send(&layered(layer, handler), &cookie(&id)).status.as_u16();
+    (status, store.load(&id).unwrap().cart.clone())
+}
+
+#[test]
+fn change_after_an_update_leaves_what_another_handle_has_left() {
+    for (policy, kept) in [
+        (OnConflict::Merge(merge), (200, vec![5, 1, 2, 6])),
+        (OnConflict::Refuse, (409, vec![5, 1, 6])),
+        (OnConflict::LastWins, (200, vec![5, 1, 6])),
+    ] {
+        let ended = two_handles(policy, &store(), |_, [mut first, mut second]| {
+            first.cart.push(5);
+            second.cart.push(2);
+            drop(second);
+            first.update(|visitor| visitor.cart.push(1)).unwrap();
+            first.cart.push(6);
+        });
+        assert_eq!(ended, kept, "{policy:?}");
+    }
+}
+
+#[test]
+fn change_after_a_conflict_leaves_what_another_handle_has_left() {
+    let ended =
+        two_handles(OnConflict::Merge(merge), &store(), |store, [mut first, mut second]| {
+            first.cart.push(5);
+            second.cart.push(2);
+            drop(second);
+            store.update(&first.id().unwrap(), |visitor| visitor.cart.push(7));
+            assert_eq!(first.try_save(), Err(Refused::Conflict));
+            first.cart.push(6);
+        });
+    assert_eq!(ended, (200, vec![7, 2, 6]));
+}
+
+#[test]
+fn change_after_a_refusal_leaves_what_another_handle_has_left() {
+    let builder = SessionStore::<Visitor>::builder().max_bytes(9, |visitor| visitor.cart.len());
+    let store = builder.build().unwrap();
+    let ended = two_handles(OnConflict::Merge(merge), &store, |_, [mut first, mut second]| {
+        first.cart.resize(10, 0);
+        second.cart.push(2);
+        drop(second);
+        assert_eq!(first.try_save(), Err(Refused::TooLarge));
+        first.cart = vec![6];
+    });
+    assert_eq!(ended, (200, vec![2, 6]));
+}
+
+#[test]
+fn handle_that_is_let_go_within_the_update_of_another_loses_nothing() {
+    let ended = two_handles(OnConflict::Merge(merge), &store(), |_, [mut first, second]| {
+        let mut second = Some(second);
+        let update = |visitor: &mut Visitor| {
+            visitor.cart.push(1);
+            let left = second.take().into_iter();
+            left.for_each(|mut second| second.cart.push(2));
+        };
+        first.update(update).unwrap();
+        first.cart.push(6);
+    });
+    assert_eq!(ended, (200, vec![1, 2, 6]));
+}
+
+/// A middleware that adds 100 to the cart and leaves it, around a handler.
+fn behind_a_middleware<H, A>(layer: SessionLayer<Visitor>, handler: H) -> Router
+where
+    H: axum::handler::Handler<A, ()>,
+    A: 'static,
+{
+    let add = async |request: Request, next: Next| {
+        Session::<Visitor>::of(&request).unwrap().cart.push(100);
+        next.run(request).await
+    };
+    Router::new().route("/", get(handler)).layer(middleware::from_fn(add)).layer(layer)
+}
+
+#[test]
+fn what_a_middleware_left_counts_once_though_two_handles_change_it() {
+    fn add(loaded: &Visitor, changed: &Visitor, stored: &mut Visitor) {
+        stored.cart.extend(&changed.cart[loaded.cart.len()..]);
+    }
+    for known in [true, false] {
+        let store = store();
+        let sent = if known { cookie(store.create().id()) } else { String::new() };
+        let layer = SessionLayer::new(store.clone()).on_conflict(OnConflict::Merge(add));
+        let change = |mut first: Session<Visitor>, mut second: Session<Visitor>| async move {
+            first.cart.push(1);
+            second.cart.push(2);
+        };
+        let reply = send(&behind_a_middleware(layer, change), &sent);
+        assert_eq!(reply.status, StatusCode::OK, "known: {known}");
+        let mut carts = vec![];
+        store.for_each(|_, visitor| carts.push(visitor.cart.clone()));
+        assert_eq!(carts, [[100, 1, 2]], "known: {known}");
+    }
+}
+
+#[test]
+fn refused_save_leaves_what_a_middleware_has_left() {
+    type Act = fn(&SessionStore<Visitor>, Session<Visitor>);
+    let too_large: Act = |_, mut session| {
+        session.cart.resize(10, 0);
+        assert_eq!(session.try_save(), Err(Refused::TooLarge));
+    };
+    let meets_another: Act = |store, mut session| {
+        store.update(&session.id().unwrap(), |visitor| visitor.cart.push(7));
+        assert_eq!(session.try_save(), Err(Refused::Conflict));
+    };
+    for (policy, act, kept) in [
+        (OnConflict::LastWins, too_large, vec![100]),
+        (OnConflict::Merge(merge), too_large, vec![100]),
+        (OnConflict::LastWins, meets_another, vec![100]),
+        (OnConflict::Merge(merge), meets_another, vec![7, 100]),
+    ] {
+        let builder = SessionStore::<Visitor>::builder().max_bytes(9, |visitor| visitor.cart.len());
+        let store = builder.build().unwrap();
+        let id = *store.create().id();
+        let theirs = store.clone();
+        let layer = SessionLayer::new(store.clone()).on_conflict(policy);
+        let handler = move |session: Session<Visitor>| {
+            act(&theirs, session);
+            async {}
+        };
+        let reply = send(&behind_a_middleware(layer, handler), &cookie(&id));
+        assert_eq!((reply.status, &store.load(&id).unwrap().cart), (StatusCode::OK, &kept));
+    }
+}
+
+#[test]
+fn refused_update_of_a_visitor_without_a_session_changes_nothing() {
+    let builder = SessionStore::<Visitor>::builder().index_by(|it| it.user.map(Subject::from));
+    let store = builder.max_per_subject(1, OnLimit::Reject).build().unwrap();
+    store.create_with(Visitor { user: Some("ada"), cart: vec![] });
+    let layer = SessionLayer::new(store.clone());
+    let handler = |mut session: Session<Visitor>| async move {
+        let signed_in = session.update(|visitor| visitor.user = Some("ada"));
+        assert_eq!((signed_in, session.user), (Err(Refused::SubjectLimit), None));
+        session.cart.push(7);
+    };
+    let given = send(&layered(layer, handler), "").given();
+    assert_eq!(*store.load(&given).unwrap(), cart(&[7]));
+}
+
+#[test]
+fn update_that_is_tried_again_once_there_is_room_is_applied_once() {
+    let builder = SessionStore::<Visitor>::builder().max_sessions(1).on_full(OnFull::Refuse);
+    let store = builder.build().unwrap();
+    store.create();
+    let theirs = store.clone();
+    let handler = move |mut session: Session<Visitor>| {
+        assert_eq!(session.update(|visitor| visitor.cart.push(1)), Err(Refused::AtCapacity));
+        theirs.clear();
+        assert_eq!(session.update(|visitor| visitor.cart.push(1)), Ok(()));
+        async {}
+    };
+    let given = send(&layered(SessionLayer::new(store.clone()), handler), "").given();
+    assert_eq!(*store.load(&given).unwrap(), cart(&[1]));
+}
+
+/// What a layer further in did has happened, and the browser must hear of it.
+#[test]
+fn refusal_of_one_layer_keeps_the_cookies_of_another() {
+    let (visitors, visits) = (store(), SessionStore::<u64>::builder().build().unwrap());
+    let (id, visit) = (*visitors.create().id(), *visits.create().id());
+    let named = SessionCookie::named("visits").unwrap();
+    let outer = SessionLayer::new(visits.clone()).cookie(named);
+    let outer = outer.on_conflict(OnConflict::Refuse);
+    let handler = move |mut visitor: Session<Visitor>, mut count: Session<u64>| {
+        visitor.rotate().unwrap();
+        *count += 1;
+        visits.update(&visit, |count| *count += 100);
+        async { ([(header::ETAG, "\"1\"")], "a body") }
+    };
+    let app = Router::new().route("/", get(handler));
+    let app = app.layer(SessionLayer::new(visitors.clone())).layer(outer);
+    let reply = send(&app, &format!("{}; visits={}", cookie(&id), visit.to_token()));
+    assert_eq!((reply.status, &*reply.body), (StatusCode::CONFLICT, ""));
+    assert!(!reply.headers.contains_key(header::ETAG));
+    assert!(visitors.contains(&reply.given()) && visitors.len() == 1);
+}
