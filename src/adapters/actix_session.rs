@@ -27,12 +27,15 @@
 //!   Redis store saves the state under a new key instead, with which a request that began before a
 //!   logout signs the visitor in again after it.
 //! * `update_ttl` lets a session live longer, never shorter, and never brings one back.
-//! * `delete` is final, at once, for every request.
+//! * `delete` is final, at once, for every request. But a request that began before it and calls `renew` after it
+//!   begins a new session with all it had loaded: to a store that is a `save` like any other.
 //! * [`index_by`](crate::Builder::index_by), the limit of a subject's sessions and
 //!   [`max_bytes`](crate::Builder::max_bytes) work through it: the index follows what is saved, and a `save`
 //!   or `update` that is refused is an error with the reason, `Other`, which becomes a 500.
 //! * No session outlives the [`ttl`](crate::Builder::ttl) of the store inside, however often it is used; but
-//!   `renew` makes a new one, with which the `ttl` begins anew.
+//!   `renew` makes a new one, with which the `ttl` begins anew. An
+//!   [`idle_timeout`](crate::Builder::idle_timeout) of the store inside has no effect: actix-session's own takes
+//!   its place.
 //!
 //! # What it costs
 //!

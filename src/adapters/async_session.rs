@@ -25,7 +25,8 @@
 //! * `store_session` creates only what has a cookie's value to hand out, that is a new or regenerated
 //!   session, and never under an id that is taken: that session is regenerated once more. Any other
 //!   session is updated. One that has ended is not: that changes nothing, is counted in
-//!   [`StoreStats::saves_refused`](crate::StoreStats::saves_refused), and returns `Ok(None)`.
+//!   [`StoreStats::saves_refused`](crate::StoreStats::saves_refused), and returns `Ok(None)`. Whoever gives a loaded
+//!   session a cookie's value, by `set_cookie_value`, makes it a new one for the store, even after its end.
 //! * A loaded session is a copy. With `MemoryStore` it shares its data with the stored one and with all
 //!   others loaded: there, changes show to other requests before they are stored, and what is written
 //!   after `regenerate` shows under the old id.
@@ -36,7 +37,8 @@
 //! * A session without an expiry lives until the [`ttl`](crate::Builder::ttl) of the store inside, or
 //!   for ever if it has none. Expired sessions are swept as the store is used. What is left until an expiry
 //!   runs on a clock that nobody sets, whatever becomes of the wall clock meanwhile. The `ttl` begins anew
-//!   with `regenerate`, for the store a new session.
+//!   with `regenerate`, for the store a new session. An [`idle_timeout`](crate::Builder::idle_timeout) of the
+//!   store inside has no effect: the expiry, or that there is none, takes its place.
 //!
 //! `regenerate` does not tell a store which session it replaces: end that one yourself, with
 //! `destroy_session` on a clone from before.

@@ -49,6 +49,7 @@
 //! | the session ends while the handler works | its changes are refused and counted in [`saves_refused`](crate::StoreStats::saves_refused): nothing comes back. The response is what [`OnConflict`] says |
 //! | the store is full and refuses newcomers | 503, if the handler changed a session that was yet to be created |
 //! | with its changes the session would be one more than its subject may have, or too large: [`index_by`](crate::Builder::index_by) and the limits hold here too | 409, or 413, if the handler does not ask itself; nothing is saved |
+//! | the layer refuses (409, 413 or 503) | the body is empty, and of the handler's headers only cookies are left: what layers further in did has happened |
 //! | there is no layer for this `T` | [`MissingLayer`]: status 500, with a sentence |
 //!
 //! # The cookie
@@ -63,7 +64,8 @@
 //!
 //! Layers of different `T` do not see each other. Give each its own cookie name, or each store takes
 //! the other's ids for unknown ones and replaces the cookie. Of several layers of the same `T` the innermost
-//! counts. A timeout layer belongs outside the session layer: inside, it looks like a handler that is done.
+//! counts, as long as nobody between them takes the session: that one would be another, and its cookie the
+//! last. A timeout layer belongs outside the session layer: inside, it looks like a handler that is done.
 //!
 //! # What it costs
 //!

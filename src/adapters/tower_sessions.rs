@@ -25,11 +25,15 @@
 //! * `save` never creates. For a session that has ended it changes nothing, is counted in
 //!   [`StoreStats::saves_refused`](crate::StoreStats::saves_refused), and returns `Ok`, because an error
 //!   would turn the response into a 500. So no late save brings a session back after a logout, and
-//!   `clear` with an unknown id in the cookie does not make that id a session.
+//!   `clear` with an unknown id in the cookie does not make that id a session. But a request that began before
+//!   the logout and calls `cycle_id` after it begins a new session with all it had loaded: to a store that is a
+//!   `create` like any other. So are two such calls at once, of which two sessions come. Here,
+//!   [`index_by`](crate::Builder::index_by) finds them.
 //! * `expiry_date` is honoured to the moment, dates in the past included, within the
 //!   [`ttl`](crate::Builder::ttl) of the store inside. What is left until then runs on a clock that nobody
 //!   sets: where the wall clock is set meanwhile, a session ends no sooner or later for it. The `ttl` begins
-//!   anew with `cycle_id`, which makes a session of its own.
+//!   anew with `cycle_id`, which makes a session of its own. An [`idle_timeout`](crate::Builder::idle_timeout)
+//!   of the store inside has no effect: the date takes its place.
 //! * [`index_by`](crate::Builder::index_by), the limit of a subject's sessions and
 //!   [`max_bytes`](crate::Builder::max_bytes) work through it: the index follows what is saved, and a
 //!   `create` or `save` that is refused is an `Error::Backend` with the reason, which becomes a 500.
@@ -98,8 +102,7 @@ impl Store {
 
     /// Returns the sessions: to list, revoke, count and purge them.
     ///
-    /// They are under the ids that the cookies carry: [`session_id`] translates one. A record's own `id`
-    /// is what it was saved under, and stays so if you [`rotate`](SessionStore::rotate) it.
+    /// They are under the ids that the cookies carry: [`session_id`] translates one.
     #[must_use]
     pub fn sessions(&self) -> &SessionStore<State> {
         &self.sessions

@@ -61,7 +61,7 @@ impl<T> Session<T> {
         (&self.slot, view)
     }
 
-    /// Returns the session's id, or `None` if there is none yet, or no more.
+    /// Returns the session's id, or `None` if there is none yet, or this request has ended it.
     ///
     /// # Security
     ///
@@ -103,7 +103,7 @@ impl<T: Clone + Default + Send + Sync + 'static> Session<T> {
 
 impl<T: Clone + Default> Session<T> {
     /// Changes the stored session at once and as one step, or creates it, and returns what the closure
-    /// returned. The handle shows the result.
+    /// returned. The handle shows the result; what is refused changes nothing.
     ///
     /// No change of another request is lost, and none undoes this one: the closure works on what is
     /// stored at that moment, outside every lock, and runs again if somebody else was faster. Changes
@@ -132,15 +132,16 @@ impl<T: Clone + Default> Session<T> {
         slot.update(view, change)
     }
 
-    /// Saves the handle's changes at once, unless somebody else saved the session since this request
-    /// loaded it. Without changes it does nothing.
+    /// Saves what the handle shows at once, what handles before it have left included, unless somebody else saved
+    /// the session since this request loaded it. Without changes it does nothing.
     ///
     /// # Errors
     ///
     /// [`Refused::Conflict`] if somebody did, whatever the layer's [`OnConflict`]: the handle then shows
     /// what is stored, without its changes, and the handler may make them again. [`Refused::Gone`] if the
     /// session has ended, or why the data is refused or no session could be created, as for
-    /// [`update`](Self::update): the handle then still shows its changes, and the layer does not save them.
+    /// [`update`](Self::update): the handle then still shows its changes, and the layer does not save them, unless it
+    /// is changed once more. Either way, what handles before it have left is still saved.
     ///
     /// # Examples
     ///
@@ -223,7 +224,9 @@ impl<T: Clone + Default> Session<T> {
     }
 
     /// Ends the session, at once and for every request, drops the handle's changes, and has the
-    /// response remove the cookie. Returns `true` if there was a session.
+    /// response remove the cookie. Returns `true` if there was a session: `false` also where a parallel request
+    /// gave it a new id just before, under which it lives on. To sign out for certain, revoke a user's sessions by
+    /// [`revoke_all`](crate::SessionStore::revoke_all).
     ///
     /// The handle then is a visitor's without a session: what it changes after this goes into a new
     /// one, under a new id.

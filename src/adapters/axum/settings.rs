@@ -22,8 +22,9 @@ pub enum OnConflict<T> {
     /// The change is dropped, and the client gets 409 Conflict with an empty body. It may try again.
     Refuse,
     /// Both changes are kept: the function gets what the request loaded, what it made of it, and what
-    /// is stored, which it is to change. Runs outside every lock, and again if yet another save came
-    /// between.
+    /// is stored, which it is to change. Of two handles of one request the later may get what another had left
+    /// for what was loaded, and of a visitor without a session `T::default()`. Runs outside every lock, and again
+    /// if yet another save came between.
     Merge(fn(loaded: &T, changed: &T, stored: &mut T)),
 }
 

@@ -16,7 +16,9 @@ use crate::ends::Plain;
 /// What a store keeps of a [`Record`]: all but the id, which it is kept under.
 ///
 /// The data is kept in one piece, so that a save or a load touches as little memory as it can. To change
-/// it, take a [`Record`], and make a `State` from it.
+/// it, take a [`Record`], and make a `State` from it. The date in it is the record's; when the session ends says the
+/// store, which learns it from tower-sessions' own calls, and not where you save a `State` yourself: there,
+/// [`set_expiry`](crate::SessionStore::set_expiry) does.
 ///
 /// `Debug` shows how many values there are and when the session ends, and nothing of the values.
 ///

@@ -49,10 +49,12 @@ pub(super) fn write(bytes: &mut Writer, value: &Value) {
 
 fn write_numeral(bytes: &mut Writer, numeral: &Number) {
     let fraction = numeral.as_f64().filter(|f| Number::from_f64(*f).as_ref() == Some(numeral));
-    if let Some(natural) = numeral.as_u64() {
+    let natural = numeral.as_u64().filter(|n| Number::from(*n) == *numeral);
+    let negative = numeral.as_i64().filter(|n| Number::from(*n) == *numeral);
+    if let Some(natural) = natural {
         bytes.mark(NATURAL);
         bytes.number(natural);
-    } else if let Some(negative) = numeral.as_i64() {
+    } else if let Some(negative) = negative {
         bytes.mark(NEGATIVE);
         bytes.number(!negative as u64);
     } else if let Some(fraction) = fraction {
