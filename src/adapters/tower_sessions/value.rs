@@ -49,9 +49,9 @@ pub(super) fn write(bytes: &mut Writer, value: &Value) {
 
 fn write_numeral(bytes: &mut Writer, numeral: &Number) {
     let fraction = numeral.as_f64().filter(|f| Number::from_f64(*f).as_ref() == Some(numeral));
-    let natural = numeral.as_u64().filter(|n| Number::from(*n) == *numeral);
-    let negative = numeral.as_i64().filter(|n| Number::from(*n) == *numeral);
-    if let Some(natural) = natural {
+    // Not -0, which is a numeral of its own where they are kept as they were written.
+    let negative = numeral.as_i64().filter(|n| *n < 0);
+    if let Some(natural) = numeral.as_u64() {
         bytes.mark(NATURAL);
         bytes.number(natural);
     } else if let Some(negative) = negative {
