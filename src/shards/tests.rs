@@ -13,8 +13,14 @@ fn bucket_beyond_the_table_is_not_full() {
     }
 }
 
+/// Returns where so many ids belong, which are as random as ids are: numbers in a row lie in a pattern.
 fn places(shards: &Shards<()>, many: usize) -> impl Iterator<Item = Place> {
-    (0..many as u128).map(|bits| shards.place(SessionId::from_bits(bits)))
+    let mut bits = u128::from(std::hash::RandomState::new().hash_one(many));
+    (0..many).map(move |_| {
+        // The multiplier of PCG64; only the upper half of what it makes looks random.
+        bits = bits.wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645).wrapping_add(1);
+        shards.place(SessionId::from_bits(bits ^ bits >> 64))
+    })
 }
 
 /// So that their tables double at different numbers of sessions.
