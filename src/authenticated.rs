@@ -31,7 +31,7 @@ impl Authenticated {
 
     /// Tells whether anything was noted of any session.
     #[inline]
-    fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         // Relaxed, here and below: who noted something of a session has raised it under the table's lock for
         // its id, and who asks holds that lock or has taken the session out under it.
         self.count.load(Ordering::Relaxed) > 0

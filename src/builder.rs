@@ -266,9 +266,9 @@ impl<T> Builder<T> {
 
     /// Sets a listener that is told of every session that ends, with its last data and the cause.
     ///
-    /// It is called once for each session, by a thread whose operation removed it, after that
-    /// operation has taken effect. An expired session ends, for the listener, when it is swept.
-    /// Dropping the store tells it nothing.
+    /// It is called once for each session, after the operation that removed it has taken effect: by the thread
+    /// of that operation, or, of an end that a listener caused, by any that is telling of ends just then. An
+    /// expired session ends, for the listener, when it is swept. Dropping the store tells it nothing.
     ///
     /// # Locking
     ///

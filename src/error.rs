@@ -68,7 +68,8 @@ impl Error for EntropyError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// The store holds as many sessions as it may, and none could be evicted.
+    /// The store holds as many sessions as it may, and none could be evicted: also where it holds so few that all
+    /// are coming or going just then.
     AtCapacity {
         /// The bound that [`Builder::max_sessions`](crate::Builder::max_sessions) set.
         max_sessions: usize,

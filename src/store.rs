@@ -322,13 +322,20 @@ impl<T> Inner<T> {
     /// Deals with what a slice has removed, outside every lock.
     fn settle(&self, batch: Batch<T>) {
         self.count_swept(batch.len());
-        self.tell(batch.into_ended());
+        self.tell(batch);
     }
 
-    /// Deals with sessions that have left the table, outside every lock: whatever was kept of them goes, then
-    /// the listener is told. Every session that ends comes by here, once.
-    fn tell(&self, ended: impl IntoIterator<Item = Ended<T>>) {
-        self.ends.deliver(&self.stats, ended.into_iter().inspect(|ended| self.forget(ended)));
+    /// Deals with sessions that have left the table, outside every lock: whatever was kept of any of them goes, so
+    /// that no user code holds it up, then the listener is told. Every session that ends comes by here, once.
+    fn tell<I>(&self, ended: I)
+    where
+        I: IntoIterator<Item = Ended<T>>,
+        for<'a> &'a I: IntoIterator<Item = &'a Ended<T>>,
+    {
+        if self.register.is_some() || self.authenticated.any() {
+            (&ended).into_iter().for_each(|ended| self.forget(ended));
+        }
+        self.ends.deliver(&self.stats, ended);
     }
 
     /// Like [`tell`](Self::tell), for one session. Most often nobody hears of it, and it is passed in registers.

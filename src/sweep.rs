@@ -126,9 +126,23 @@ impl<T> Batch<T> {
             if self.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
     }
+}
 
-    pub(crate) fn into_ended(self) -> impl Iterator<Item = Ended<T>> {
+impl<T> IntoIterator for Batch<T> {
+    type Item = Ended<T>;
+    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<Ended<T>>, REMOVALS>>;
+
+    fn into_iter(self) -> Self::IntoIter {
         self.ended.into_iter().flatten()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Batch<T> {
+    type Item = &'a Ended<T>;
+    type IntoIter = std::iter::Flatten<std::slice::Iter<'a, Option<Ended<T>>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.ended.iter().flatten()
     }
 }
 

@@ -4,7 +4,6 @@
 //! timer. Wakers are user code, and are called where a panic is caught and no lock is held.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Place;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -40,6 +39,13 @@ pub(crate) struct Watched {
     parts: [Part; PARTS],
 }
 
+/// So that the memory of a time when many were watched is not held for ever.
+fn give_back(part: &mut HashMap<SessionId, Vec<Arc<State>>>) {
+    if part.is_empty() {
+        part.shrink_to_fit();
+    }
+}
+
 impl Watched {
     pub(crate) fn new() -> Self {
         let parts = std::array::from_fn(|_| Mutex::new(HashMap::new()));
@@ -68,12 +74,13 @@ impl Watched {
 
     fn leave(&self, id: SessionId, state: &Arc<State>) {
         let mut part = self.part(id).lock();
-        let Place::Occupied(mut watches) = part.entry(id) else { return };
-        let before = watches.get().len();
-        watches.get_mut().retain(|other| !Arc::ptr_eq(other, state));
-        let left = watches.get().len();
+        let Some(watches) = part.get_mut(&id) else { return };
+        let before = watches.len();
+        watches.retain(|other| !Arc::ptr_eq(other, state));
+        let left = watches.len();
         if left == 0 {
-            watches.remove();
+            part.remove(&id);
+            give_back(&mut part);
         }
         self.count.fetch_sub(before - left, Ordering::Relaxed);
     }
@@ -83,7 +90,10 @@ impl Watched {
         if !self.any() {
             return;
         }
-        let watches = self.part(id).lock().remove(&id).unwrap_or_default();
+        let mut part = self.part(id).lock();
+        let watches = part.remove(&id).unwrap_or_default();
+        give_back(&mut part);
+        drop(part);
         self.count.fetch_sub(watches.len(), Ordering::Relaxed);
         for watch in watches {
             let waker = {
@@ -200,7 +210,7 @@ mod tests {
 
     fn is_bare(store: &SessionStore<u64>) -> bool {
         let watched = store.watched();
-        !watched.any() && watched.parts.iter().all(|part| part.lock().is_empty())
+        !watched.any() && watched.parts.iter().all(|part| part.lock().capacity() == 0)
     }
 
     #[test]

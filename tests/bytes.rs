@@ -149,6 +149,46 @@ fn session_that_grows_takes_the_room_of_subjects_sessions_that_have_expired() {
 }
 
 #[test]
+fn session_that_grows_ends_no_guest_while_a_due_slice_finds_expired_sessions() {
+    let clock = ManualClock::new();
+    let store = with_subjects(100).clock(clock.clone()).idle_timeout(Duration::from_secs(60));
+    let store = store.build().unwrap();
+    (0..4).for_each(|_| _ = store.create_with(2_010));
+    clock.advance(Duration::from_secs(30));
+    let (mut mine, guest) = (store.create_with(1_050), store.create_with(10));
+    clock.advance(Duration::from_secs(30));
+    *mine = 1_060;
+    assert_eq!(store.try_save(&mut mine), Ok(()));
+    assert!(store.contains(guest.id()));
+}
+
+/// A listener takes its time, and others must not be refused for what has left the table.
+#[test]
+fn bytes_of_all_that_has_ended_are_given_back_before_any_end_is_told() {
+    type Ending = fn(&SessionStore<u64>);
+    let ends: [Ending; 2] = [|store| store.clear(), |store| _ = store.purge_expired()];
+    for (index, end) in [(false, ends[0]), (true, ends[0]), (false, ends[1]), (true, ends[1])] {
+        let (clock, seen) = (ManualClock::new(), Arc::new(Mutex::new(vec![])));
+        let builder = if index { with_subjects(1_000) } else { builder(1_000) };
+        let builder = builder.clock(clock.clone()).ttl(Duration::from_secs(60));
+        let store = Arc::new_cyclic(|me: &Weak<SessionStore<u64>>| {
+            let (me, seen) = (me.clone(), Arc::clone(&seen));
+            let note = move |_: cloakroom::End<'_, u64>| {
+                let stats = me.upgrade().unwrap().stats();
+                seen.lock().unwrap().push((stats.stored * 10, stats.bytes));
+            };
+            builder.on_end(note).build().unwrap()
+        });
+        (0..40).for_each(|n| _ = store.create_with(if n % 2 == 0 { 10 } else { 1_010 }));
+        clock.advance(Duration::from_secs(60));
+        end(&store);
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), 40);
+        assert!(seen.iter().all(|(stored, bytes)| stored == bytes), "index: {index}: {seen:?}");
+    }
+}
+
+#[test]
 fn create_that_the_sweep_finds_room_for_takes_its_bytes() {
     for index in [false, true] {
         let clock = ManualClock::new();

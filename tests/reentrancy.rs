@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
-use cloakroom::{Expiry, ManualClock, Session, SessionId, SessionStore};
+use cloakroom::{Cause, Expiry, ManualClock, OnLimit, Session, SessionId, SessionStore, Subject};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -302,6 +302,40 @@ fn listener_that_creates_a_session_for_each_end_neither_overflows_nor_hangs() {
         heard.load(Ordering::SeqCst)
     });
     assert!(heard.unwrap() >= 18);
+}
+
+/// It takes the room that was made, each time anew.
+#[test]
+fn listener_that_begins_a_session_for_each_that_makes_room_is_refused_in_the_end() {
+    let displaced: fn(&SessionStore<u64>) -> bool = |store| store.try_create_with(7).is_ok();
+    let grows: fn(&SessionStore<u64>) -> bool = |store| {
+        let mut session = store.create_with(1);
+        *session = 60;
+        store.try_save(&mut session).is_ok()
+    };
+    for (most, act) in [(1, displaced), (1_000, grows)] {
+        let heard = watched(SMALL_STACK, move || {
+            let heard = Arc::new(AtomicUsize::new(0));
+            let counter = Arc::clone(&heard);
+            let store = Arc::new_cyclic(|me: &Weak<SessionStore<u64>>| {
+                let me = me.clone();
+                let subject = |data: &u64| (*data == 7).then(|| Subject::from(7_u64));
+                let store = SessionStore::<u64>::builder().shards(2).index_by(subject);
+                let store = store.max_per_subject(most, OnLimit::RevokeOldest);
+                let store = store.max_bytes(100, |data| *data as usize).on_end(move |end| {
+                    if matches!(end.cause, Cause::Displaced | Cause::Evicted) {
+                        counter.fetch_add(1, Ordering::SeqCst);
+                        let _ = me.upgrade().unwrap().try_create_with(*end.data);
+                    }
+                });
+                store.build().unwrap()
+            });
+            store.create_with(if most == 1 { 7 } else { 99 });
+            assert!(!act(&store));
+            heard.load(Ordering::SeqCst)
+        });
+        assert!((1..100_000).contains(&heard.unwrap()));
+    }
 }
 
 /// A value that, when dropped, creates another of its kind, as often as the counter allows.

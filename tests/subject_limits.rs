@@ -46,6 +46,21 @@ fn one_more_than_the_limit_is_rejected_by_whatever_operation() {
     assert!(store.try_create_with(2).is_ok());
 }
 
+/// Room is made once: the slot of the one that its limit ends is enough.
+#[test]
+fn in_a_full_store_the_subjects_own_oldest_makes_room_and_nobody_else() {
+    for other in [0, 2] {
+        let heard = Heard::default();
+        let store = builder(1, OnLimit::RevokeOldest).max_sessions(2).on_end(heard.listener());
+        let store = store.build().unwrap();
+        let (mine, theirs) = (store.create_with(1), store.create_with(other));
+        let next = store.try_create_with(1).unwrap();
+        assert_eq!(heard.of(mine.id()), [(Cause::Displaced, 1)], "other: {other}");
+        assert!(store.contains(theirs.id()) && store.contains(next.id()), "other: {other}");
+        assert!(store.try_create_with(3).is_ok() == (other == 0), "a guest makes room");
+    }
+}
+
 #[test]
 fn oldest_of_the_subject_makes_room_and_ends_with_its_cause() {
     let heard = Heard::default();

@@ -14,6 +14,7 @@ use super::lifetime::Dating;
     feature = "async-session"
 ))]
 use super::lifetime::within;
+use super::room::ENDS;
 use super::{Inner, SessionStore};
 use crate::clock::Tick;
 use crate::entry::{Entry, Record};
@@ -77,7 +78,8 @@ impl<T: Clone> SessionStore<T> {
 
     /// Stores a handle's data, unless somebody else saved the session since this handle loaded it.
     ///
-    /// A handle's own saves are no conflict. After an error the handle holds its data as before.
+    /// A handle's own saves are no conflict, unless two threads save it at once. After an error the handle holds its
+    /// data as before.
     ///
     /// # Expiry
     ///
@@ -364,10 +366,14 @@ impl<T> Inner<T> {
         wanted: impl Fn(&Arc<Record<T>>) -> bool,
         dating: Dating,
     ) -> Committed<T> {
+        let (mut ends, backoff) = (0..ENDS, Backoff::new());
+        let mut again = || ends.next().is_some();
         let committed = loop {
             match self.commit_once(now, place, record, change, &wanted, dating) {
-                Committed::Limited(back) if self.make_room_for(change) => record = back,
-                Committed::NoBytes(back) if self.make_bytes(place.id, now) => record = back,
+                Committed::Limited(back) if again() && self.make_room_for(change) => record = back,
+                Committed::NoBytes(back) if again() && self.make_bytes(place.id, now, &backoff) => {
+                    record = back;
+                }
                 Committed::Unasked(back) => {
                     record = back;
                     change.map(Change::ask);

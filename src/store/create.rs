@@ -5,6 +5,7 @@
 
 use triomphe::Arc;
 
+use super::room::ENDS;
 use super::{Expiry, Inner, SessionStore, take_dead};
 use crate::capacity::Slot;
 use crate::clock::Tick;
@@ -244,10 +245,15 @@ impl<T> Inner<T> {
         if self.is_taken(id, now) {
             return Err(CreateError::Taken);
         }
-        if let (Some(register), Some(at)) = (self.register.as_ref().filter(|it| it.rejects()), at) {
-            let full = register.index.is_full(at, register.most());
-            if full && !self.make_room_in(register, at) {
-                return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
+        if let (Some(register), Some(at)) = (&self.register, at) {
+            if register.index.is_full(at, register.most()) {
+                if !self.make_room_in(register, at) {
+                    return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
+                }
+                // Of a session that its subject's limit has ended the room is had, and nobody else need go.
+                if let Some(slot) = self.capacity.reserve_both(weight) {
+                    return Ok(slot);
+                }
             }
         }
         let slot = self.sweep_for_room(weight, now, || self.sweep.is_due(now));
@@ -287,6 +293,7 @@ impl<T> Inner<T> {
         let entry = Entry::new(begun.deadline, Arc::clone(&begun.record));
         let place = self.gate.place(id);
         let mut shard = self.gate.exclusive(place.shard);
+        let mut ends = 0..ENDS;
         let succeeds = loop {
             let before = shard.find(&place).map(|entry| entry.is_live(now));
             if before == Some(true) {
@@ -299,7 +306,8 @@ impl<T> Inner<T> {
                 break before.is_some();
             }
             drop(shard);
-            if !begun.at.as_ref().is_some_and(|at| self.make_room_in(register, at)) {
+            let at = begun.at.as_ref().filter(|_| ends.next().is_some());
+            if !at.is_some_and(|at| self.make_room_in(register, at)) {
                 return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
             }
             shard = self.gate.exclusive(place.shard);

@@ -20,8 +20,9 @@ const SAMPLE: usize = 16;
 /// `capacity.rs`, which has the same number for the same reason.
 const ATTEMPTS: usize = 32;
 
-/// Guests that one new session may take the place of, where sessions are weighed.
-const EVICTIONS: usize = 1024;
+/// Sessions that one operation may end to make room, where sessions are weighed or a subject has as many as it may:
+/// whoever begins another for each that ends, as a listener may, is refused in the end.
+pub(super) const ENDS: usize = 1024;
 
 /// A guest that may have to go, and the deadline it was chosen for.
 #[derive(Clone, Copy)]
@@ -52,7 +53,7 @@ impl<T> Inner<T> {
         ended: &mut Vec<Ended<T>>,
     ) -> Option<Room<'_>> {
         let backoff = Backoff::new();
-        for _ in 0..if weight == 0 { ATTEMPTS } else { EVICTIONS } {
+        for _ in 0..if weight == 0 { ATTEMPTS } else { ENDS } {
             if let Some(room) = self.capacity.reserve_both(weight) {
                 return Some(room);
             }
@@ -75,13 +76,21 @@ impl<T> Inner<T> {
         None
     }
 
-    /// Ends a guest, but not the one of this id, or else what has expired, for the bytes that another session has grown
+    /// Ends a guest, but not the one of this id, or what has expired, for the bytes that another session has grown
     /// by. Returns whether it is worth another try.
     #[cold]
-    pub(super) fn make_bytes(&self, spare: SessionId, now: Tick) -> bool {
+    pub(super) fn make_bytes(&self, spare: SessionId, now: Tick, backoff: &Backoff) -> bool {
         let Some(register) = &self.register else { return false };
-        let Choice::Victim(victim) = self.choose(&register.index, spare, Some(spare), now) else {
-            return self.sweep_for_bytes(now);
+        if self.sweep.is_due(now) && self.sweep_for_bytes(now) {
+            return true;
+        }
+        let victim = match self.choose(&register.index, spare, Some(spare), now) {
+            Choice::Victim(victim) => victim,
+            Choice::None => return self.sweep_for_bytes(now),
+            Choice::NotYet => {
+                backoff.snooze();
+                return true;
+            }
         };
         let evicted = self.evict(&register.index, &victim, now);
         self.capacity.release(usize::from(evicted.is_some()));
@@ -235,6 +244,20 @@ mod tests {
         store.inner.capacity.release(1);
         store.inner.tell([Ended::new(guest, entry, Cause::Destroyed)]);
         assert!(index(&store).is_bare());
+    }
+
+    #[test]
+    fn commit_that_needs_bytes_waits_for_guests_that_have_yet_to_come() {
+        let store = store(2, &ManualClock::new());
+        let mine = *store.create_with(1).id();
+        let another_try = || {
+            let now = store.inner.clock.now();
+            store.inner.make_bytes(mine, now, &Backoff::new())
+        };
+        let slot = store.inner.capacity.reserve();
+        assert!(slot.is_some() && another_try());
+        drop(slot);
+        assert!(!another_try());
     }
 
     #[test]

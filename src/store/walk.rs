@@ -115,7 +115,7 @@ impl<T> SessionStore<T> {
                 let cause = cause(&entry);
                 Ended::new(id, entry, cause)
             });
-            inner.tell(ended);
+            inner.tell(ended.collect::<Vec<_>>());
         }
         walk.catch_up(|id| {
             let place = inner.gate.place(id);
@@ -144,8 +144,8 @@ impl<T> SessionStore<T> {
     /// Returns the store's counters, and how many of its sessions are live.
     ///
     /// The counters are exact. `live` and `expired_unswept` are counted by looking at up to 4096
-    /// buckets of the table, or one in each shard if there are more shards: all of them in a small
-    /// store, which makes them exact as well; a sample in a large one.
+    /// buckets of the table, or one in each shard if there are more shards: all of them in a store whose table has
+    /// no more, which makes them exact as well; a sample otherwise.
     ///
     /// # Examples
     ///
