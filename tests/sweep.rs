@@ -231,6 +231,24 @@ fn purge_removes_exactly_what_has_expired_and_says_how_many() {
 }
 
 #[test]
+fn counts_of_a_small_store_are_exact_however_its_sessions_lie() {
+    for (shards, half) in [(512, 1_050), (65_536, 1), (65_536, 50)] {
+        let clock = ManualClock::new();
+        let store = build(&clock, |b| b.shards(shards));
+        for n in 0..half {
+            let expiring = store.create_with(n);
+            assert!(store.set_expiry(expiring.id(), Expiry::After(TTL)));
+            store.create();
+        }
+        clock.advance(TTL);
+        for _ in 0..10 {
+            let stats = store.stats();
+            assert_eq!((stats.live, stats.expired_unswept), (half, half), "{shards} shards");
+        }
+    }
+}
+
+#[test]
 fn purge_of_a_store_with_nothing_expired_removes_nothing() {
     let store = build(&ManualClock::new(), |b| b.ttl(TTL));
     assert_eq!(store.purge_expired(), 0);

@@ -144,8 +144,8 @@ impl<T> SessionStore<T> {
     /// Returns the store's counters, and how many of its sessions are live.
     ///
     /// The counters are exact. `live` and `expired_unswept` are counted by looking at up to 4096
-    /// buckets of the table, or one in each shard if there are more shards: all of them in a store whose table has
-    /// no more, which makes them exact as well; a sample otherwise.
+    /// buckets of the table, or two for each shard if that is more: all of them in a store whose table has no more,
+    /// which makes them exact as well; a sample otherwise.
     ///
     /// # Examples
     ///
@@ -295,16 +295,20 @@ impl<T> Inner<T> {
         let shards = self.gate.count();
         // Anywhere, because a sweep leaves a table cleaner behind its cursor than before it.
         let seed = (now.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
-        let (mut live, mut dead, mut left) = (0, 0, SAMPLED.max(shards));
+        let (mut live, mut dead, mut left) = (0, 0, SAMPLED.max(2 * shards));
+        let all = self.gate.buckets() <= left;
         for index in 0..shards {
             let Some(shard) = self.gate.try_shared(index) else {
                 continue;
             };
             // What small shards leave over goes to the others.
-            left -= shard.look_around(seed, left / (shards - index), |_, entry| {
+            let most = if all { usize::MAX } else { left / (shards - index) };
+            let looked = shard.look_around(seed, most, |_, entry| {
                 *(if entry.death(now).is_none() { &mut live } else { &mut dead }) += 1;
                 ControlFlow::Continue(())
             });
+            // They may have grown meanwhile.
+            left = left.saturating_sub(looked);
         }
         (live, dead)
     }
