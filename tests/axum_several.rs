@@ -207,7 +207,7 @@ fn refusal_of_one_layer_keeps_the_cookies_of_another() {
         visitor.rotate().unwrap();
         *count += 1;
         visits.update(&visit, |count| *count += 100);
-        async { ([(header::ETAG, "\"1\"")], "a body") }
+        async { ([(header::ETAG, "\"1\""), (header::CACHE_CONTROL, "public")], "a body") }
     };
     let app = Router::new().route("/", get(handler));
     let app = app.layer(SessionLayer::new(visitors.clone())).layer(outer);
@@ -215,4 +215,8 @@ fn refusal_of_one_layer_keeps_the_cookies_of_another() {
     assert_eq!((reply.status, &*reply.body), (StatusCode::CONFLICT, ""));
     assert!(!reply.headers.contains_key(header::ETAG));
     assert!(visitors.contains(&reply.given()) && visitors.len() == 1);
+    // A refusal alone is no answer to keep.
+    let reply = send(&app, &format!("visits={}", visit.to_token()));
+    assert_eq!((reply.status, reply.set_cookie()), (StatusCode::CONFLICT, None));
+    assert!(!reply.headers.contains_key(header::CACHE_CONTROL));
 }

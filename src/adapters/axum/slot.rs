@@ -372,17 +372,12 @@ impl<T: Clone + Default> Slot<T> {
         if let Some(refused) = refused {
             let made = mem::take(response);
             *response.status_mut() = refused.status();
-            // Cookies of layers further in tell of what has happened.
-            for name in [header::SET_COOKIE, header::CACHE_CONTROL] {
-                for value in made.headers().get_all(&name) {
-                    response.headers_mut().append(&name, value.clone());
-                }
-            }
+            // Those of layers further in tell of what has happened.
+            let cookies = made.headers().get_all(header::SET_COOKIE).iter().cloned();
+            cookies.for_each(|cookie| add_cookie(response, cookie));
         }
         if let Some(cookie) = this.set_cookie(says, id) {
-            let headers = response.headers_mut();
-            headers.append(header::SET_COOKIE, cookie);
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            add_cookie(response, cookie);
         }
     }
 
@@ -413,6 +408,13 @@ impl<T: Clone + Default> Slot<T> {
         // A name is a token and a value base64url, so this is always one.
         HeaderValue::try_from(text).ok()
     }
+}
+
+/// Puts a cookie on a response that no cache may then keep.
+fn add_cookie<R>(response: &mut Response<R>, cookie: HeaderValue) {
+    let headers = response.headers_mut();
+    headers.append(header::SET_COOKIE, cookie);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// Returns another handle of what was loaded just now: a clone, without asking what was saved since.
