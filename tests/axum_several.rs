@@ -5,6 +5,8 @@
 #[allow(dead_code, reason = "each of the tests needs a part of it")]
 mod harness;
 
+use std::sync::{Arc, Mutex};
+
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
@@ -13,6 +15,7 @@ use axum::routing::get;
 use cloakroom::adapters::axum::{OnConflict, Refused, Session, SessionLayer};
 use cloakroom::{OnFull, OnLimit, SessionCookie, SessionStore, Subject};
 use harness::{Visitor, cart, cookie, layered, send, store};
+use proptest::prelude::*;
 
 /// Adds what a request added to what is stored.
 fn merge(loaded: &Visitor, changed: &Visitor, stored: &mut Visitor) {
@@ -219,4 +222,75 @@ fn refusal_of_one_layer_keeps_the_cookies_of_another() {
     let reply = send(&app, &format!("visits={}", visit.to_token()));
     assert_eq!((reply.status, reply.set_cookie()), (StatusCode::CONFLICT, None));
     assert!(!reply.headers.contains_key(header::CACHE_CONTROL));
+}
+
+/// What one of three handles does.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Change,
+    OpenAnew,
+    Update,
+    Rotate,
+    AnotherRequestUpdates,
+    TrySave,
+}
+
+fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
+    use Step::{AnotherRequestUpdates, Change, OpenAnew, Rotate, TrySave, Update};
+    let all = vec![Change, OpenAnew, Update, Rotate, AnotherRequestUpdates, TrySave];
+    prop::collection::vec((0..3_usize, prop::sample::select(all)), 1..10)
+}
+
+/// Takes the steps, and returns what was added to the cart, or `None` if a handle was told of a conflict.
+fn walk(
+    request: &Request,
+    store: &SessionStore<Visitor>,
+    steps: &[(usize, Step)],
+    last: usize,
+) -> Option<Vec<u32>> {
+    let open = || Session::<Visitor>::of(request).unwrap();
+    let (mut handles, mut added) = ([open(), open(), open()], vec![]);
+    for (at, (handle, step)) in (0..).zip(steps) {
+        let handle = &mut handles[*handle];
+        match step {
+            Step::Change => handle.cart.push(at),
+            Step::Update => handle.update(|visitor| visitor.cart.push(at)).unwrap(),
+            Step::AnotherRequestUpdates => {
+                store.update(&handle.id().unwrap(), |visitor| visitor.cart.push(at)).unwrap();
+            }
+            Step::OpenAnew => *handle = open(),
+            Step::Rotate => handle.rotate().unwrap(),
+            Step::TrySave => handle.try_save().ok()?,
+        }
+        if matches!(step, Step::Change | Step::Update | Step::AnotherRequestUpdates) {
+            added.push(at);
+        }
+    }
+    handles.rotate_left(last);
+    Some(added)
+}
+
+proptest! {
+    // What is lost is lost by few of them.
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #[test]
+    fn whatever_three_handles_do_each_change_counts_once(steps in steps(), last in 0..3_usize) {
+        let store = store();
+        let id = *store.create().id();
+        let told = Arc::new(Mutex::new(None));
+        let (theirs, tell) = (store.clone(), Arc::clone(&told));
+        let handler = move |request: Request| {
+            *tell.lock().unwrap() = walk(&request, &theirs, &steps, last);
+            async {}
+        };
+        let layer = SessionLayer::new(store.clone()).on_conflict(OnConflict::Merge(merge));
+        let reply = send(&layered(layer, handler), &cookie(&id));
+        prop_assert_eq!(reply.status, StatusCode::OK);
+        if let Some(added) = told.lock().unwrap().take() {
+            let mut kept: Vec<u32> = vec![];
+            store.for_each(|_, visitor| kept.extend(&visitor.cart));
+            kept.sort_unstable();
+            prop_assert_eq!(kept, added);
+        }
+    }
 }

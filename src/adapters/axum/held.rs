@@ -55,6 +55,8 @@ pub(super) struct View<T> {
     pub(super) seen: Option<Draft<T>>,
     /// Whether this very handle changed it since it was saved, or refused.
     pub(super) changed: bool,
+    /// Whether it holds changes of its own that are not saved, be they refused.
+    pub(super) own: bool,
     pub(super) version: u32,
     pub(super) epoch: u32,
 }
@@ -63,7 +65,7 @@ impl<T> View<T> {
     /// Shows what is stored.
     pub(super) fn show(&mut self, session: Handle<T>, version: u32) {
         (self.held, self.seen) = (Held::found(session), None);
-        (self.changed, self.version) = (false, version);
+        (self.changed, self.own, self.version) = (false, false, version);
     }
 }
 

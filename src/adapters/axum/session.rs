@@ -251,7 +251,7 @@ impl<T: Clone + Default> DerefMut for Session<T> {
         let (slot, view) = self.parts();
         if !view.changed {
             slot.catch_up(view);
-            view.changed = true;
+            (view.changed, view.own) = (true, true);
         }
         match &mut view.held {
             Held::Stored { session, changed } => {

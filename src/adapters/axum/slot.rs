@@ -141,7 +141,7 @@ impl<T: Clone + Default> Slot<T> {
         });
         let Ok((version, epoch)) = first else { return self.open_again() };
         let held = mine.map_or_else(Held::blank, Held::found);
-        View { held, seen: None, changed: false, version, epoch }
+        View { held, seen: None, changed: false, own: false, version, epoch }
     }
 
     fn open_again(&self) -> View<T> {
@@ -153,7 +153,7 @@ impl<T: Clone + Default> Slot<T> {
             (Some(draft), _) => draft.held.clone(),
             (None, found) => found.map_or_else(Held::blank, Held::found),
         };
-        View { held, seen, changed: false, version, epoch }
+        View { held, seen, changed: false, own: false, version, epoch }
     }
 
     /// Gives a handle that is about to change something what others of the request left meanwhile.
@@ -168,6 +168,10 @@ impl<T: Clone + Default> Slot<T> {
     /// Saves what a handle holds now. What is refused is not saved with the response either; after a
     /// conflict the handle shows what is stored. What others have left stays left.
     pub(super) fn save(&self, view: &mut View<T>, how: OnConflict<T>) -> Result<(), Refused> {
+        if !view.own {
+            // All it holds is what others have left, and that may be part of something else by now.
+            self.catch_up(view);
+        }
         if !view.held.is_unsaved() {
             return Ok(());
         }
@@ -185,7 +189,7 @@ impl<T: Clone + Default> Slot<T> {
         let base = base.as_ref().map(|base| base.held.data());
         let saved = self.commit(&mut view.held, base, view.epoch, how);
         match saved {
-            Ok(()) => view.seen = None,
+            Ok(()) => (view.own, view.seen) = (false, None),
             Err(_) => self.give_back(replaced, view.epoch),
         }
         if saved == Err(Refused::Conflict) {
@@ -221,7 +225,7 @@ impl<T: Clone + Default> Slot<T> {
             // On a copy, so that a panic changes nothing.
             let mut value = T::clone(data);
             let result = change(&mut value);
-            *changed = true;
+            (*changed, view.own) = (true, true);
             let before = mem::replace(&mut **data, value);
             let saved = self.save(view, self.settings.on_conflict);
             if saved.is_err() {
@@ -238,7 +242,9 @@ impl<T: Clone + Default> Slot<T> {
     /// Shows a visitor without a session what they had before a change that was refused.
     fn undo(&self, view: &mut View<T>, before: T) {
         match &mut view.held {
-            Held::New { data, changed } => (**data, *changed) = (before, false),
+            Held::New { data, changed } => {
+                (**data, *changed, view.own) = (before, false, false);
+            }
             // Another handle has begun one meanwhile.
             Held::Stored { .. } => self.refresh(view),
         }
@@ -298,7 +304,7 @@ impl<T: Clone + Default> Slot<T> {
             self.catch_up(view);
         }
         if let Held::New { changed, .. } = &mut view.held {
-            *changed = true;
+            (*changed, view.own) = (true, true);
             self.save(view, self.settings.on_conflict)?;
         }
         // Who has signed in by the handle of a session that has ended is not who has begun the next.
