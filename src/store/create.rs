@@ -246,11 +246,13 @@ impl<T> Inner<T> {
             return Err(CreateError::Taken);
         }
         if let (Some(register), Some(at)) = (&self.register, at) {
-            if register.index.is_full(at, register.most()) {
+            // Where bytes count, the slot of one that is ended might not do, and it would have ended for nothing.
+            let decides = register.rejects() || weight == 0;
+            if decides && register.index.is_full(at, register.most()) {
                 if !self.make_room_in(register, at) {
                     return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
                 }
-                // Of a session that its subject's limit has ended the room is had, and nobody else need go.
+                // The room of one that its limit has ended is had, and nobody else need go.
                 if let Some(slot) = self.capacity.reserve_both(weight) {
                     return Ok(slot);
                 }

@@ -154,8 +154,9 @@ impl Run {
         self.reference.counts.creates_refused += 1;
         let want = self.reference.new_session(value);
         let room = self.reference.room(&want);
-        let full = matches!(room, Room::None | Room::Perhaps);
-        let limited = self.reference.displaced_by(None, value).is_err();
+        let displaced = self.reference.displaced_by(None, value);
+        let (own, limited) = (self.reference.own_makes_room(&displaced), displaced.is_err());
+        let full = matches!(room, Room::None | Room::Perhaps) && !own;
         let too_large = self.reference.is_too_large(value);
         let (sessions, weighs) = (self.config.max_sessions(), self.config.weighs);
         let right = match error {
@@ -185,10 +186,15 @@ impl Run {
         let want = self.reference.new_session(value);
         let room = self.reference.room(&want);
         let displaced = self.reference.displaced_by(None, value);
+        let own = room != Room::Free && self.reference.own_makes_room(&displaced);
         let displaced = displaced.map_err(|_| "a session was admitted beyond the limit")?;
         let heard = self.take_heard();
         let made_room = |end: &Heard| matches!(end.cause, Cause::Evicted | Cause::Expired);
         match (room, heard.iter().any(made_room)) {
+            _ if own && heard.iter().any(|end| end.cause == Cause::Evicted) => {
+                return Err("somebody else made room".into());
+            }
+            _ if own => {}
             (Room::None, _) => return Err("a session was admitted to a full store".into()),
             (Room::ByVictim | Room::Perhaps, false) => return Err("nobody made room".into()),
             _ if self.reference.is_too_large(value) => return Err("it is too large".into()),
