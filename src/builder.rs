@@ -159,7 +159,8 @@ impl<T> Builder<T> {
     ///
     /// In a store with [`index_by`](Self::index_by), a session of a subject never makes room: guests may use
     /// all the room that subjects leave free, and give it back to whoever signs in. Where all room is held by
-    /// subjects, whoever comes next is refused, as [`OnFull::Refuse`] says.
+    /// subjects, whoever comes next is refused, as [`OnFull::Refuse`] says, unless
+    /// [`max_per_subject`](Self::max_per_subject) ends a session of their own for the new one.
     pub fn max_sessions(mut self, max_sessions: usize) -> Self {
         self.max_sessions = Some(max_sessions);
         self
