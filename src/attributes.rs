@@ -143,6 +143,17 @@ impl Attributes {
 
     /// Puts in an attribute that is not there.
     fn insert(&mut self, start: usize, name: &str, value: &str) {
+        let lengths = digits::count(name.len() as u64) + digits::count(value.len() as u64);
+        self.text.reserve(lengths + name.len() + value.len());
+        if start == self.text.len() {
+            // Most often: nothing has to be moved.
+            for length in [name.len(), value.len()] {
+                digits::write(length as u64, |digit| self.text.push(char::from(digit)));
+            }
+            self.text.push_str(name);
+            self.text.push_str(value);
+            return;
+        }
         // From the last part on, each before what is there.
         self.text.insert_str(start, value);
         self.text.insert_str(start, name);

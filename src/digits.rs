@@ -6,6 +6,7 @@ const DIGIT: u32 = 6;
 const ANOTHER: u8 = 1 << DIGIT;
 
 /// Returns how many digits a number has.
+#[inline]
 pub(crate) fn count(number: u64) -> usize {
     (number.max(1).ilog2() / DIGIT + 1) as usize
 }
