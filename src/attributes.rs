@@ -69,8 +69,7 @@ impl Attributes {
         let (name, value) = (name.as_ref(), value.as_ref());
         let start = self.make_way(name);
         // Sessions are stored with what is reserved for them.
-        let numbers = digits::count(name.len() as u64) + digits::count(value.len() as u64);
-        self.text.reserve_exact(numbers + name.len() + value.len());
+        self.text.reserve_exact(room_for(name, value));
         self.insert(start, name, value);
         self.give_back();
     }
@@ -143,22 +142,14 @@ impl Attributes {
 
     /// Puts in an attribute that is not there.
     fn insert(&mut self, start: usize, name: &str, value: &str) {
-        let lengths = digits::count(name.len() as u64) + digits::count(value.len() as u64);
-        self.text.reserve(lengths + name.len() + value.len());
-        if start == self.text.len() {
-            // Most often: nothing has to be moved.
-            for length in [name.len(), value.len()] {
-                digits::write(length as u64, |digit| self.text.push(char::from(digit)));
-            }
-            self.text.push_str(name);
-            self.text.push_str(value);
-            return;
+        // Most often nothing, which takes no memory.
+        let behind = self.text.split_off(start);
+        for length in [name.len(), value.len()] {
+            digits::write(length as u64, |digit| self.text.push(char::from(digit)));
         }
-        // From the last part on, each before what is there.
-        self.text.insert_str(start, value);
-        self.text.insert_str(start, name);
-        insert_length(&mut self.text, start, value.len());
-        insert_length(&mut self.text, start, name.len());
+        for part in [name, value, &behind] {
+            self.text.push_str(part);
+        }
     }
 
     /// Takes an attribute out, and returns where it was.
@@ -180,12 +171,11 @@ fn enough_for(len: usize) -> usize {
     2 * len + SLACK
 }
 
-/// Writes a length into a text.
-fn insert_length(text: &mut String, mut at: usize, len: usize) {
-    digits::write(len as u64, |digit| {
-        text.insert(at, char::from(digit));
-        at += 1;
-    });
+/// Returns how many bytes an attribute takes.
+#[inline]
+fn room_for(name: &str, value: &str) -> usize {
+    let lengths = digits::count(name.len() as u64) + digits::count(value.len() as u64);
+    lengths + name.len() + value.len()
 }
 
 /// Reads the length that begins at a place, and moves the place behind it.
@@ -231,6 +221,7 @@ impl<N: AsRef<str>, V: AsRef<str>> Extend<(N, V)> for Attributes {
         for (name, value) in attributes {
             let (name, value) = (name.as_ref(), value.as_ref());
             let start = self.make_way(name);
+            self.text.reserve(room_for(name, value));
             self.insert(start, name, value);
         }
         self.text.shrink_to_fit();
