@@ -10,7 +10,6 @@ use http::{Extensions, HeaderMap, Request};
 
 use super::held::{Held, View};
 use super::refused::{MissingLayer, Refused};
-use super::settings::OnConflict;
 use super::slot::{Shared, Slot};
 use crate::id::SessionId;
 use crate::store::SessionStore;
@@ -159,7 +158,7 @@ impl<T: Clone + Default> Session<T> {
     /// ```
     pub fn try_save(&mut self) -> Result<(), Refused> {
         let (slot, view) = self.parts();
-        slot.save(view, OnConflict::Refuse)
+        slot.try_save(view)
     }
 
     /// Gives the session a new id, at once; the response brings it to the browser. Changes stay in

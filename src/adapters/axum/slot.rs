@@ -165,13 +165,18 @@ impl<T: Clone + Default> Slot<T> {
         }
     }
 
-    /// Saves what a handle holds now. What is refused is not saved with the response either; after a
-    /// conflict the handle shows what is stored. What others have left stays left.
-    pub(super) fn save(&self, view: &mut View<T>, how: OnConflict<T>) -> Result<(), Refused> {
+    /// Saves what a handle shows now, unless somebody else saved the session since it was loaded.
+    pub(super) fn try_save(&self, view: &mut View<T>) -> Result<(), Refused> {
         if !view.own {
             // All it holds is what others have left, and that may be part of something else by now.
             self.catch_up(view);
         }
+        self.save(view, OnConflict::Refuse)
+    }
+
+    /// Saves what a handle holds now. What is refused is not saved with the response either; after a
+    /// conflict the handle shows what is stored. What others have left stays left.
+    fn save(&self, view: &mut View<T>, how: OnConflict<T>) -> Result<(), Refused> {
         if !view.held.is_unsaved() {
             return Ok(());
         }

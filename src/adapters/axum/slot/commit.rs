@@ -64,8 +64,7 @@ impl<T: Clone + Default> Slot<T> {
             }
             OnConflict::Merge(merge) => {
                 let blank = T::default();
-                store.try_update(&id, |stored| merge(base.unwrap_or(&blank), data, stored))?;
-                Ok(Held::found(store.peek(&id).ok_or(Refused::Gone)?))
+                self.merge(&id, base.unwrap_or(&blank), data, merge).map(Held::found)
             }
         }
     }
@@ -89,9 +88,21 @@ impl<T: Clone + Default> Slot<T> {
         // As it was before the first change that is not saved.
         let (loaded, _) = session.versions();
         let loaded = base.unwrap_or(&loaded.value);
-        store.try_update(session.id(), |stored| merge(loaded, session, stored))?;
-        *session = store.peek(session.id()).ok_or(Refused::Gone)?;
+        *session = self.merge(session.id(), loaded, session, merge)?;
         Ok(())
+    }
+
+    /// Puts changes to what is stored, and returns that.
+    fn merge(
+        &self,
+        id: &SessionId,
+        loaded: &T,
+        changed: &T,
+        merge: fn(&T, &T, &mut T),
+    ) -> Result<Handle<T>, Refused> {
+        let store = &self.settings.store;
+        store.try_update(id, |stored| merge(loaded, changed, stored))?;
+        store.peek(id).ok_or(Refused::Gone)
     }
 
     /// Creates the request's session; or gives the data back, with the reason.
