@@ -27,7 +27,7 @@ use crate::store::SessionStore;
 ///
 /// Several handles of one request, a middleware's and a handler's, are one session: each shows what
 /// was left by those before it, and catches up with the others before its first change. If two
-/// hold changes at once they are like two requests: see [`OnConflict`].
+/// hold changes at once they are like two requests: see [`OnConflict`](super::OnConflict).
 ///
 /// A handle that lives longer than the response, in a body that streams or in a task, saves nothing
 /// by itself any more: call [`update`](Self::update) or [`try_save`](Self::try_save) there.
@@ -136,7 +136,7 @@ impl<T: Clone + Default> Session<T> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Conflict`] if somebody did, whatever the layer's [`OnConflict`]: the handle then shows
+    /// [`Refused::Conflict`] if somebody did, whatever the layer's [`OnConflict`](super::OnConflict): the handle then shows
     /// what is stored, without its changes, and the handler may make them again. [`Refused::Gone`] if the
     /// session has ended, or why the data is refused or no session could be created, as for
     /// [`update`](Self::update): the handle then still shows its changes, and the layer does not save them, unless it
