@@ -3,25 +3,24 @@
 //! DashMap's lock lets readers in while a writer is parked, so that looping readers can keep a writer
 //! out for ever. Here a writer that does not get in at once announces itself, and readers let it
 //! pass: they back off for a moment, bounded, and then go on, so that writers cannot starve readers
-//! in turn. Two locks are held only by [`Gate::exclusive_pair`], in the order of the shards.
+//! in turn. Readers that need no lock, of a shard that `bias.rs` says it of, starve nobody: a writer has the
+//! lock already when it waits for them, and no others come. Two locks are held only by [`Gate::exclusive_pair`], in the order of the shards.
 
+use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::id::SessionId;
-use crate::shards::{Exclusive, Place, Shards, Shared};
-use crate::sync::{AtomicU32, Backoff, Ordering};
+use crate::shards::{Exclusive, Inside, Locked, Place, Shards, Shared};
+use crate::sync::Backoff;
 
 /// The shards behind their gates.
 pub(crate) struct Gate<T> {
     shards: Shards<T>,
-    /// For each shard, how many writers wait for it. Dense, not padded: it is written only under
-    /// contention, and every reader reads it.
-    waiting: Box<[AtomicU32]>,
+    clock: Clock,
 }
 
 impl<T> Gate<T> {
-    pub(crate) fn new(shards: usize) -> Self {
-        let waiting = (0..shards).map(|_| AtomicU32::new(0)).collect();
-        Self { shards: Shards::new(shards), waiting }
+    pub(crate) fn new(shards: usize, clock: Clock) -> Self {
+        Self { shards: Shards::new(shards, clock.now()), clock }
     }
 
     /// Returns the number of shards, a power of two.
@@ -39,11 +38,33 @@ impl<T> Gate<T> {
         self.shards.place(id)
     }
 
-    /// Shows one entry under its shard's shared lock.
-    #[inline]
+    /// Shows one entry, which no writer is at meanwhile. What shows it enters no shard.
+    #[inline(always)]
     pub(crate) fn read<R>(&self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
-        self.let_waiting_writers_pass(place.shard);
-        self.shards.read(place, show)
+        match self.enter(place.shard) {
+            Ok(shard) => shard.show(place, show),
+            Err(shard) => shard.show(place, show),
+        }
+    }
+
+    /// Enters a shard to read it: without its lock, if it is biased, and otherwise with it.
+    #[inline(always)]
+    pub(crate) fn enter(&self, shard: usize) -> Result<Inside<'_, T>, Locked<'_, T>> {
+        self.shards.announce(shard).ok_or_else(|| {
+            if self.shards.bias().counts() {
+                self.survey();
+            }
+            self.let_waiting_writers_pass(shard);
+            self.shards.locked(shard)
+        })
+    }
+
+    /// Biases shards that are read and not written towards their readers, if it is time to.
+    #[cold]
+    #[inline(never)]
+    fn survey(&self) {
+        let lock = |shard| self.shards.try_shared(shard);
+        self.shards.bias().survey(self.clock.now(), lock);
     }
 
     pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
@@ -53,8 +74,8 @@ impl<T> Gate<T> {
 
     #[inline]
     fn let_waiting_writers_pass(&self, shard: usize) {
-        // Relaxed: a hint. A reader that misses it delays the writer by one probe.
-        if self.waiting.get(shard).is_some_and(|waiting| waiting.load(Ordering::Relaxed) != 0) {
+        // A reader that misses it delays the writer by one probe.
+        if self.shards.bias().is_awaited(shard) {
             self.let_writers_pass(shard);
         }
     }
@@ -66,8 +87,8 @@ impl<T> Gate<T> {
     #[cold]
     fn let_writers_pass(&self, shard: usize) {
         let backoff = Backoff::new();
-        // Relaxed: see `shared`. Bounded by the back-off, however many writers come.
-        while !backoff.is_completed() && self.waiting[shard].load(Ordering::Relaxed) != 0 {
+        // Bounded by the back-off, however many writers come.
+        while !backoff.is_completed() && self.shards.bias().is_awaited(shard) {
             backoff.snooze();
         }
     }
@@ -82,10 +103,9 @@ impl<T> Gate<T> {
 
     #[cold]
     fn wait(&self, shard: usize) -> Exclusive<'_, T> {
-        // Relaxed, both: a hint to readers, see `shared`; the lock itself orders everything.
-        self.waiting[shard].fetch_add(1, Ordering::Relaxed);
+        self.shards.bias().await_lock(shard);
         let lock = self.shards.exclusive(shard);
-        self.waiting[shard].fetch_sub(1, Ordering::Relaxed);
+        self.shards.bias().got_lock(shard);
         lock
     }
 

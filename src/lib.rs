@@ -41,9 +41,9 @@
 //!   and may panic.
 //!
 //! What is lock-free and what is not: sliding and ending a deadline, counting, drawing an id, reading
-//! the clock and `len` are. A load holds its shard's lock, shared, for one probe; whatever changes the
-//! table holds it exclusively, for a probe and at times the growth of that shard's table. Nothing ever
-//! waits for the whole map.
+//! the clock and `len` are. A load holds its shard's lock, shared, for one probe, and none where nobody has
+//! written the shard for a few milliseconds; whatever changes the table holds it exclusively, for a probe
+//! and at times the growth of that shard's table. Nothing ever waits for the whole map.
 //!
 //! # Security
 //!
@@ -82,6 +82,7 @@
 pub mod adapters;
 mod attributes;
 mod authenticated;
+mod bias;
 mod builder;
 mod capacity;
 mod clock;
@@ -106,6 +107,8 @@ mod session;
 mod shards;
 mod stats;
 mod store;
+#[cfg_attr(cloakroom_loom, path = "../loom-tests/src/stripe.rs")]
+mod stripe;
 mod subject;
 mod sweep;
 mod sync;

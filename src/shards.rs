@@ -15,6 +15,8 @@ use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use hashbrown::raw::RawTable;
 
+use crate::bias::{Announced, Bias};
+use crate::clock::Tick;
 use crate::entry::Entry;
 use crate::id::SessionId;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
@@ -75,6 +77,7 @@ pub(crate) struct Place {
 /// The sharded table.
 pub(crate) struct Shards<T> {
     map: DashMap<SessionId, Entry<T>, SeedableRandomState>,
+    bias: Bias,
     /// The number of the last pair of shards: all ones.
     last_pair: usize,
     /// For each shard, how often its entries have moved to other buckets. Written under the
@@ -94,14 +97,15 @@ pub(crate) struct Stretch {
 }
 
 impl<T> Shards<T> {
-    /// `count` is a power of two and at least 2.
-    pub(crate) fn new(count: usize) -> Self {
+    /// `count` is a power of two and at least 2; `now` is when the store begins.
+    pub(crate) fn new(count: usize, now: Tick) -> Self {
         // From the system's entropy, which foldhash does not ask for by itself: half of an id that a caller chose
         // must not be guessed to be the key, or the other half would not count.
         let key = std::hash::RandomState::new().hash_one(count);
         let hasher = SeedableRandomState::with_seed(key, SharedSeed::global_random());
         Self {
             map: DashMap::with_hasher_and_shard_amount(hasher, count),
+            bias: Bias::new(count, now),
             last_pair: count / 2 - 1,
             layouts: (0..count).map(|_| AtomicU64::new(0)).collect(),
             // An unallocated table counts as one.
@@ -128,18 +132,31 @@ impl<T> Shards<T> {
         Place { id, shard: 2 * pair + usize::from(light), hash }
     }
 
-    #[inline]
     pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
-        Shared { table: self.map.shards()[shard].read(), layout: &self.layouts[shard] }
+        Shared { table: self.locked(shard).0, layout: &self.layouts[shard] }
     }
 
-    /// Shows one entry under its shard's shared lock.
+    /// Enters a shard to read it under its shared lock.
     #[inline(always)]
-    pub(crate) fn read<R>(&self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
-        let table = self.map.shards()[place.shard].read();
-        fetch_home(&table, place.hash);
-        let bucket = table.get(place.hash, |bucket| bucket.0 == place.id)?;
-        Some(show(bucket.1.get()))
+    pub(crate) fn locked(&self, shard: usize) -> Locked<'_, T> {
+        let table = self.map.shards()[shard].read();
+        // For tests: readers without a lock from the first read on.
+        if cfg!(cloakroom_biased) {
+            self.bias.begin(shard);
+        }
+        Locked(table)
+    }
+
+    /// Enters a biased shard to read it without its lock; `None` if the lock has to be taken.
+    #[inline(always)]
+    pub(crate) fn announce(&self, shard: usize) -> Option<Inside<'_, T>> {
+        let announced = self.bias.announce(shard)?;
+        Some(Inside { lock: &self.map.shards()[shard], _announced: announced })
+    }
+
+    #[inline]
+    pub(crate) fn bias(&self) -> &Bias {
+        &self.bias
     }
 
     pub(crate) fn try_shared(&self, shard: usize) -> Option<Shared<'_, T>> {
@@ -147,16 +164,26 @@ impl<T> Shards<T> {
         Some(Shared { table, layout: &self.layouts[shard] })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn exclusive(&self, shard: usize) -> Exclusive<'_, T> {
-        self.own(shard, self.map.shards()[shard].write())
+        let table = self.map.shards()[shard].write();
+        if self.bias.is_on(shard) {
+            self.bias.end(shard);
+        }
+        self.own(shard, table)
     }
 
-    #[inline]
+    /// `None` if another thread is in the shard.
+    #[inline(always)]
     pub(crate) fn try_exclusive(&self, shard: usize) -> Option<Exclusive<'_, T>> {
-        Some(self.own(shard, self.map.shards()[shard].try_write()?))
+        let table = self.map.shards()[shard].try_write()?;
+        if self.bias.is_on(shard) && !self.bias.try_end(shard) {
+            return None;
+        }
+        Some(self.own(shard, table))
     }
 
+    /// The shard is not biased, and nobody reads it.
     #[inline]
     fn own<'a>(&'a self, shard: usize, table: RwLockWriteGuard<'a, Table<T>>) -> Exclusive<'a, T> {
         Exclusive {
@@ -166,6 +193,42 @@ impl<T> Shards<T> {
             hasher: self.map.hasher(),
         }
     }
+}
+
+/// A shard whose reader has announced itself.
+pub(crate) struct Inside<'a, T> {
+    /// No `&Table`: an argument's must not change until `show` returns, which drops the announcement before.
+    lock: &'a RwLock<Table<T>>,
+    _announced: Announced<'a>,
+}
+
+impl<T> Inside<'_, T> {
+    /// Shows one entry, and leaves.
+    #[inline(always)]
+    pub(crate) fn show<R>(self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
+        // SAFETY: the table lives as long as its lock. Nobody changes it while `_announced` lives, which is dropped
+        // last here: whoever wants to has the exclusive lock and makes an `Exclusive`, the only way to a `&mut`, once
+        // `bias` says that nobody is announced for the shard; and `bias` lets no thread announce itself twice.
+        let table = unsafe { &*self.lock.data_ptr() };
+        Some(show(find(table, place)?))
+    }
+}
+
+/// A shard whose reader has its shared lock.
+pub(crate) struct Locked<'a, T>(RwLockReadGuard<'a, Table<T>>);
+
+impl<T> Locked<'_, T> {
+    /// Shows one entry, and leaves.
+    #[inline(always)]
+    pub(crate) fn show<R>(self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
+        Some(show(find(&self.0, place)?))
+    }
+}
+
+#[inline(always)]
+fn find<'a, T>(table: &'a Table<T>, place: &Place) -> Option<&'a Entry<T>> {
+    fetch_home(table, place.hash);
+    Some(table.get(place.hash, |bucket| bucket.0 == place.id)?.1.get())
 }
 
 /// Asks for the buckets in which the entry most likely is, before the table's control bytes have told: in a table

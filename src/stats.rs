@@ -5,8 +5,9 @@
 //! writes. Counts are exact.
 
 use crossbeam_utils::CachePadded;
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::stripe::{self, OWNED};
 
 /// What is counted.
 #[derive(Clone, Copy, Debug)]
@@ -34,71 +35,19 @@ const EVENTS: usize = Event::Panicked as usize + 1;
 // One stripe is one padded line.
 const _: () = assert!(EVENTS * size_of::<AtomicU64>() <= 128);
 
-/// Stripes with one writer each: the bits of [`TAKEN`]. With the shared one, 8 KiB of counters.
-const OWNED: usize = u64::BITS as usize;
-
-/// The stripe of all the threads that found no free one.
-const SHARED: usize = OWNED;
-
-/// The number of a thread that has yet to ask for a stripe.
-const UNASKED: usize = usize::MAX;
-
-/// Which stripes belong to a living thread, in every store of the process alike.
-static TAKEN: AtomicU64 = AtomicU64::new(0);
-
-std::thread_local! {
-    /// The thread's stripe. Apart from `LEASE`, because without a destructor it is read at once.
-    static STRIPE: Cell<usize> = const { Cell::new(UNASKED) };
-
-    /// Gives the thread's stripe back when the thread ends.
-    static LEASE: Lease = Lease::take();
-}
-
-/// A thread's right to be the only writer of a stripe.
-struct Lease(usize);
-
-impl Lease {
-    fn take() -> Self {
-        let lowest_free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
-        // Acquire: pairs with the Release in `drop`, so that the counts of the stripe's last owner
-        // are seen before they are added to.
-        let before = TAKEN.fetch_update(Ordering::Acquire, Ordering::Relaxed, lowest_free);
-        Self(before.map_or(SHARED, |taken| taken.trailing_ones() as usize))
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        // What the thread still counts while it is torn down is counted with the others.
-        STRIPE.set(SHARED);
-        if self.0 < OWNED {
-            // Release: see `take`.
-            TAKEN.fetch_and(!(1 << self.0), Ordering::Release);
-        }
-    }
-}
-
-#[cold]
-fn ask_for_stripe() -> usize {
-    // The lease cannot be had when the thread is being torn down.
-    let stripe = LEASE.try_with(|lease| lease.0).unwrap_or(SHARED);
-    STRIPE.set(stripe);
-    stripe
-}
-
-/// A store's counters.
+/// A store's counters: with those that are shared, 8 KiB.
 pub(crate) struct Stats {
-    owned: Box<[Stripe; OWNED]>,
+    owned: Box<[Counters; OWNED]>,
     /// Of all the threads that found no free one.
-    shared: Stripe,
+    shared: Counters,
 }
 
-type Stripe = CachePadded<[AtomicU64; EVENTS]>;
+type Counters = CachePadded<[AtomicU64; EVENTS]>;
 
 impl Stats {
     pub(crate) fn new() -> Self {
-        let stripe = || CachePadded::new([const { AtomicU64::new(0) }; EVENTS]);
-        Self { owned: Box::new(std::array::from_fn(|_| stripe())), shared: stripe() }
+        let zeros = || CachePadded::new([const { AtomicU64::new(0) }; EVENTS]);
+        Self { owned: Box::new(std::array::from_fn(|_| zeros())), shared: zeros() }
     }
 
     /// Returns how often it has been counted where the calling thread counts.
@@ -110,9 +59,9 @@ impl Stats {
     /// Like [`count`](Self::count), so many times.
     #[inline]
     pub(crate) fn add(&self, event: Event, many: u64) -> u64 {
-        match self.owned.get(STRIPE.get()) {
+        match stripe::mine() {
             Some(stripe) => {
-                let counter = &stripe[event as usize];
+                let counter = &self.owned[stripe][event as usize];
                 // Relaxed, both: counts say nothing about other memory, and this one has one writer.
                 let count = counter.load(Ordering::Relaxed) + many;
                 counter.store(count, Ordering::Relaxed);
@@ -125,8 +74,8 @@ impl Stats {
     /// Counts for a thread that has no stripe, or has yet to ask for one.
     #[cold]
     fn add_shared(&self, event: Event, many: u64) -> u64 {
-        if STRIPE.get() == UNASKED {
-            ask_for_stripe();
+        // The threads of a model share: each schedule would contain who asked first.
+        if !cfg!(cloakroom_loom) && stripe::ask() {
             return self.add(event, many);
         }
         // Relaxed: see `add`.
@@ -221,64 +170,15 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
-    use std::sync::mpsc;
-    use std::thread::{self, JoinHandle};
-
-    /// A thread that waits with its stripe until it is told to end.
-    struct Owner {
-        stripe: usize,
-        end: mpsc::Sender<()>,
-        thread: JoinHandle<()>,
-    }
-
-    impl Owner {
-        fn start() -> Self {
-            let (taken, stripe) = mpsc::channel();
-            let (end, ended) = mpsc::channel();
-            let thread = thread::spawn(move || {
-                taken.send(ask_for_stripe()).unwrap();
-                ended.recv().unwrap();
-            });
-            Self { stripe: stripe.recv().unwrap(), end, thread }
-        }
-
-        fn end(self) {
-            self.end.send(()).unwrap();
-            self.thread.join().unwrap();
-        }
-    }
-
-    /// Whoever writes a stripe loads and stores: two writers would lose counts.
-    #[test]
-    fn stripe_belongs_to_one_living_thread() {
-        let mut owners: Vec<_> = (0..6).map(|_| Owner::start()).collect();
-        for round in 0..20 {
-            // A gap below those that are still taken, and one among them.
-            owners.remove(round % 3).end();
-            owners.remove(2 + round % 2).end();
-            owners.extend([Owner::start(), Owner::start()]);
-            let stripes: HashSet<_> = owners.iter().map(|owner| owner.stripe).collect();
-            assert_eq!(stripes.len(), owners.len());
-        }
-        owners.into_iter().for_each(Owner::end);
-    }
+    use std::thread;
 
     #[test]
     fn thread_that_has_counted_has_a_stripe_of_its_own() {
         let stats = Stats::new();
         let counted = || {
             stats.count(Event::Created);
-            stats.owned[STRIPE.get()][Event::Created as usize].load(Ordering::Relaxed)
+            stats.owned[stripe::mine().unwrap()][Event::Created as usize].load(Ordering::Relaxed)
         };
         assert_eq!(thread::scope(|scope| scope.spawn(counted).join().unwrap()), 1);
-    }
-
-    #[test]
-    fn stripe_of_a_thread_that_has_ended_is_given_to_another() {
-        for _ in 0..4 * OWNED {
-            let stripe = thread::spawn(ask_for_stripe).join().unwrap();
-            assert!(stripe < OWNED);
-        }
     }
 }

@@ -19,6 +19,30 @@ mod real {
     pub(crate) use crossbeam_utils::Backoff;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use std::thread_local;
+
+    use std::thread;
+    use std::time::Duration;
+
+    /// How long a thread sleeps that waits for one which seems to have lost the processor.
+    const REST: Duration = Duration::from_micros(50);
+
+    /// Backs off a little longer each time, and sleeps in the end, so that a thread of a higher priority
+    /// than the one it waits for lets it run.
+    #[expect(clippy::disallowed_methods, reason = "the one place that waits for another thread")]
+    pub(crate) fn rest(backoff: &Backoff) {
+        if backoff.is_completed() { thread::sleep(REST) } else { backoff.snooze() }
+    }
+
+    /// Tells whether shards are surveyed.
+    #[inline(always)]
+    pub(crate) fn surveys() -> bool {
+        true
+    }
+
+    /// Stands after a SeqCst write that is followed by a SeqCst read of something else. Both say all that is
+    /// needed by themselves.
+    #[inline(always)]
+    pub(crate) fn seq_cst() {}
 }
 
 #[cfg(cloakroom_loom)]
@@ -49,6 +73,20 @@ mod model {
         };
     }
     pub(crate) use plain_thread_local as thread_local;
+
+    pub(crate) fn rest(backoff: &Backoff) {
+        backoff.snooze();
+    }
+
+    /// Only where a model has asked for it.
+    pub(crate) fn surveys() -> bool {
+        crate::shards::watch::surveys()
+    }
+
+    /// Loom takes a SeqCst read or write for a weaker one, but knows the fence that stands for them.
+    pub(crate) fn seq_cst() {
+        loom::sync::atomic::fence(super::Ordering::SeqCst);
+    }
 
     /// Yields twice and is then completed, which is all a model can tell of a back-off.
     pub(crate) struct Backoff(std::cell::Cell<u32>);

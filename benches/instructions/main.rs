@@ -21,23 +21,32 @@ type Data = [u64; 7];
 
 type Run = fn(usize);
 
-const OPERATIONS: [(&str, Run); 19] = [
-    ("load", |times| Filled::new(ttl()).each(times, |store, id| drop(found(store.load(id))))),
-    ("load-idle", |times| Filled::new(idle()).each(times, |store, id| drop(found(store.load(id))))),
+const OPERATIONS: [(&str, Run); 20] = [
+    ("load", |times| Filled::calm(ttl()).each(times, |store, id| drop(found(store.load(id))))),
+    ("load-locked", |times| {
+        Filled::new(ttl()).each(times, |store, id| drop(found(store.load(id))));
+    }),
+    ("load-idle", |times| {
+        Filled::calm(idle()).each(times, |store, id| drop(found(store.load(id))));
+    }),
     ("load-token", |times| {
-        let filled = Filled::new(ttl());
+        let filled = Filled::calm(ttl());
         let tokens: Vec<_> = filled.ids.iter().map(|id| id.to_token().to_string()).collect();
         cycle(&tokens, times, |token| drop(found(filled.store.load(token))));
     }),
     ("load-attributes", |times| {
-        let store = SessionStore::new(3600);
+        let clock = ManualClock::new();
+        let builder = SessionStore::<Attributes>::builder().ttl(HOUR).clock(clock.clone());
+        let store = builder.build().expect("the settings are valid");
         let ids: Vec<_> = (0..SESSIONS).map(|_| *store.create().id()).collect();
+        let_calm(&store, &clock, &ids);
         cycle(&ids, times, |id| drop(store.load(id).map(|session: Session<Attributes>| session)));
     }),
     ("miss", |times| {
         let filled = Filled::new(ttl());
         let gone = filled.ids.iter().filter(|id| filled.store.destroy(*id)).copied();
         let gone: Vec<_> = gone.collect();
+        let_calm(&filled.store, &filled.clock, &gone);
         cycle(&gone, times, |id| assert!(filled.store.load(id).is_none()));
     }),
     ("malformed", |times| {
@@ -63,7 +72,7 @@ const OPERATIONS: [(&str, Run); 19] = [
         });
     }),
     ("load-of-subject", |times| {
-        Filled::new(indexed()).each(times, |store, id| drop(found(store.load(id))));
+        Filled::calm(indexed()).each(times, |store, id| drop(found(store.load(id))));
     }),
     ("save-of-subject", |times| {
         let filled = Filled::new(indexed());
@@ -80,7 +89,12 @@ const OPERATIONS: [(&str, Run); 19] = [
         Filled::new(ttl()).each(times, |store, id| found(store.update(id, |data| data[1] += 1)));
     }),
     ("touch", |times| Filled::new(idle()).each(times, |store, id| assert!(store.touch(id)))),
-    ("contains", |times| Filled::new(ttl()).each(times, |store, id| assert!(store.contains(id)))),
+    // By the system's clock, as users' stores go; it never lets readers do without locks.
+    ("contains", |times| {
+        let store = ttl().build().expect("the settings are valid");
+        let ids: Vec<_> = (0..SESSIONS).map(|_| *store.create().id()).collect();
+        cycle(&ids, times, |id| assert!(store.contains(id)));
+    }),
     ("rotate", |times| {
         let filled = Filled::new(ttl().id_source(IdSource::Buffered));
         let mut handles: Vec<_> =
@@ -96,11 +110,10 @@ const OPERATIONS: [(&str, Run); 19] = [
         filled.each(times, |store, _| drop(store.create()));
     }),
     ("create-and-sweep", |times| {
-        let clock = ManualClock::new();
-        let filled = Filled::new(ttl().id_source(IdSource::Buffered).clock(clock.clone()));
+        let filled = Filled::new(ttl().id_source(IdSource::Buffered));
         for _ in 0..times {
             filled.store.create();
-            clock.advance(HOUR / SESSIONS as u32);
+            filled.clock.advance(HOUR / SESSIONS as u32);
         }
         assert!(filled.store.len() < 2 * SESSIONS);
     }),
@@ -115,26 +128,43 @@ fn indexed() -> Builder<Data> {
     ttl().index_by(|data| Some(Subject::from(data[0])))
 }
 
-/// With a clock that stands still: by the system's, a slower run would move more deadlines.
 fn idle() -> Builder<Data> {
-    ttl().idle_timeout(HOUR / 2).clock(ManualClock::new())
+    ttl().idle_timeout(HOUR / 2)
 }
 
 fn found<R>(found: Option<R>) -> R {
     found.expect("the session is live")
 }
 
-/// A store with sessions, and their ids.
+/// Reads so much, as time goes on, that readers need no locks from then on.
+fn let_calm<T: Default + Clone>(store: &SessionStore<T>, clock: &ManualClock, ids: &[SessionId]) {
+    for _ in 0..2 {
+        clock.advance(Duration::from_millis(4));
+        cycle(ids, 10_000, |id| drop(store.load(id)));
+    }
+}
+
+/// A store with sessions, and their ids. Its clock stands still unless it is advanced: by the system's, a slower run
+/// would move more deadlines, and its readers would do without locks for a longer part of it.
 struct Filled {
     store: SessionStore<Data>,
+    clock: ManualClock,
     ids: Vec<SessionId>,
 }
 
 impl Filled {
     fn new(builder: Builder<Data>) -> Self {
-        let store = builder.build().expect("the settings are valid");
+        let clock = ManualClock::new();
+        let store = builder.clock(clock.clone()).build().expect("the settings are valid");
         let ids = (0..SESSIONS).map(|_| *store.create().id()).collect();
-        Self { store, ids }
+        Self { store, clock, ids }
+    }
+
+    /// Readers need no locks.
+    fn calm(builder: Builder<Data>) -> Self {
+        let filled = Self::new(builder);
+        let_calm(&filled.store, &filled.clock, &filled.ids);
+        filled
     }
 
     fn each(&self, times: usize, operation: impl Fn(&SessionStore<Data>, &SessionId)) {

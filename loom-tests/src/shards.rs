@@ -7,6 +7,9 @@
 //! The lock admits what DashMap's admits: readers pass a parked writer, and a try fails if the lock
 //! is taken at that moment. Loom's own `RwLock` is not used, because it never shows a try that fails
 //! against a holder which does nothing else, and is poisoned by a panic, which DashMap's lock is not.
+//!
+//! Who may be in a shard is checked apart from the lock, so that a reader that passes it by shows: a
+//! second `RwLock` says who is in, and loom's cell whether they would race.
 
 #![expect(clippy::disallowed_types, reason = "the std lock here only ever answers a try")]
 
@@ -14,10 +17,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
+use loom::cell::{ConstPtr, MutPtr, UnsafeCell};
 use loom::thread::Thread;
 
+use crate::bias::{Announced, Bias};
+use crate::clock::Tick;
 use crate::entry::Entry;
 use crate::id::SessionId;
+use crate::stripe;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Buckets of a shard: enough for a cursor to stop in the middle.
@@ -47,11 +54,12 @@ pub(crate) struct Stretch {
 /// The sharded table.
 pub(crate) struct Shards<T> {
     locks: Box<[Lock<T>]>,
+    bias: Bias,
 }
 
 impl<T> Shards<T> {
-    pub(crate) fn new(count: usize) -> Self {
-        Self { locks: (0..count).map(|_| Lock::new()).collect() }
+    pub(crate) fn new(count: usize, now: Tick) -> Self {
+        Self { locks: (0..count).map(|_| Lock::new()).collect(), bias: Bias::new(count, now) }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -68,12 +76,30 @@ impl<T> Shards<T> {
         Place { id, shard: bits % self.locks.len(), bucket }
     }
 
-    pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
-        self.locks[shard].shared()
+    pub(crate) fn bias(&self) -> &Bias {
+        &self.bias
     }
 
-    pub(crate) fn read<R>(&self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
-        self.shared(place.shard).table().entry(place).map(show)
+    pub(crate) fn announce(&self, shard: usize) -> Option<Inside<'_, T>> {
+        if watch::biases() {
+            // As a thread of a process has that ever counted.
+            stripe::ask();
+        }
+        let announced = self.bias.announce(shard)?;
+        watch::announced();
+        Some(Inside { seen: self.locks[shard].seen(), _announced: announced })
+    }
+
+    pub(crate) fn locked(&self, shard: usize) -> Locked<'_, T> {
+        Locked(self.shared(shard))
+    }
+
+    pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
+        let shared = self.locks[shard].shared();
+        if watch::biases() {
+            self.bias.begin(shard);
+        }
+        shared
     }
 
     pub(crate) fn try_shared(&self, shard: usize) -> Option<Shared<'_, T>> {
@@ -81,11 +107,29 @@ impl<T> Shards<T> {
     }
 
     pub(crate) fn exclusive(&self, shard: usize) -> Exclusive<'_, T> {
-        self.locks[shard].exclusive()
+        let held = self.locks[shard].exclusive();
+        if self.bias.is_on(shard) {
+            self.bias.end(shard);
+        }
+        self.own(shard, held)
     }
 
     pub(crate) fn try_exclusive(&self, shard: usize) -> Option<Exclusive<'_, T>> {
-        self.locks[shard].try_exclusive()
+        let held = self.locks[shard].try_exclusive()?;
+        if self.bias.is_on(shard) && !self.bias.try_end(shard) {
+            return None;
+        }
+        Some(self.own(shard, held))
+    }
+
+    fn own<'a>(
+        &'a self,
+        shard: usize,
+        held: Held<'a, T, RwLockWriteGuard<'a, ()>>,
+    ) -> Exclusive<'a, T> {
+        let lock = &self.locks[shard];
+        let table = granted(lock.table.try_write()).expect("no reader is in a writer's shard");
+        Exclusive { table, _race: lock.race.get_mut(), _held: held }
     }
 }
 
@@ -108,7 +152,10 @@ struct Lock<T> {
     /// the change and before the next is one step for it.
     word: AtomicU64,
     queue: Mutex<Queue>,
+    state: RwLock<()>,
+    /// Held by whoever is in, with the lock or without.
     table: RwLock<Table<T>>,
+    race: UnsafeCell<()>,
 }
 
 /// Who waits for a lock.
@@ -124,7 +171,13 @@ impl<T> Lock<T> {
     fn new() -> Self {
         let table = Table { buckets: BTreeMap::new(), layout: 0, fault_met: false };
         let queue = Mutex::new(Queue::default());
-        Self { word: AtomicU64::new(0), queue, table: RwLock::new(table) }
+        Self {
+            word: AtomicU64::new(0),
+            queue,
+            state: RwLock::new(()),
+            table: RwLock::new(table),
+            race: UnsafeCell::new(()),
+        }
     }
 
     fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
@@ -138,24 +191,29 @@ impl<T> Lock<T> {
     }
 
     fn read(&self) -> Option<Shared<'_, T>> {
-        let table = granted(self.table.try_read())?;
+        let held = Held::new(self, granted(self.state.try_read())?);
         let mut queue = self.queue();
         if queue.writers > 0 {
             queue.passes += 1;
             watch::passed(queue.passes);
         }
-        Some(Shared { table: Some(table), lock: self })
+        Some(Shared { seen: self.seen(), _held: held })
     }
 
-    fn try_exclusive(&self) -> Option<Exclusive<'_, T>> {
+    /// What a reader sees, who has the lock or needs none.
+    fn seen(&self) -> Seen<'_, T> {
+        let table = granted(self.table.try_read()).expect("no writer is in a reader's shard");
+        Seen { table, _race: self.race.get() }
+    }
+
+    fn try_exclusive(&self) -> Option<Held<'_, T, RwLockWriteGuard<'_, ()>>> {
         // Acquire: pairs with the Release of a guard's drop.
         self.word.fetch_add(1, Ordering::Acquire);
         self.write()
     }
 
-    fn write(&self) -> Option<Exclusive<'_, T>> {
-        let table = granted(self.table.try_write())?;
-        Some(Exclusive { table: Some(table), lock: self })
+    fn write(&self) -> Option<Held<'_, T, RwLockWriteGuard<'_, ()>>> {
+        Some(Held::new(self, granted(self.state.try_write())?))
     }
 
     fn shared(&self) -> Shared<'_, T> {
@@ -168,7 +226,7 @@ impl<T> Lock<T> {
         }
     }
 
-    fn exclusive(&self) -> Exclusive<'_, T> {
+    fn exclusive(&self) -> Held<'_, T, RwLockWriteGuard<'_, ()>> {
         let mut parked = 0;
         loop {
             // AcqRel: as for a try; and that what a writer did before it parked, its announcement
@@ -190,7 +248,7 @@ impl<T> Lock<T> {
         }
     }
 
-    /// `free` drops the guard's hold on the table.
+    /// `free` drops the guard's hold on the lock.
     fn release(&self, free: impl FnOnce()) {
         // Release: pairs with the Acquire of the next attempt. Others run before this change, and
         // find the lock held; none runs between it and what follows.
@@ -209,22 +267,69 @@ fn granted<G>(tried: Result<G, TryLockError<G>>) -> Option<G> {
     }
 }
 
-/// A shard under its shared lock.
-pub(crate) struct Shared<'a, T> {
+/// A hold on a lock, of either kind.
+struct Held<'a, T, G> {
     /// `None` only while it is dropped.
-    table: Option<RwLockReadGuard<'a, Table<T>>>,
+    guard: Option<G>,
     lock: &'a Lock<T>,
 }
 
-impl<T> Drop for Shared<'_, T> {
-    fn drop(&mut self) {
-        self.lock.release(|| self.table = None);
+impl<'a, T, G> Held<'a, T, G> {
+    fn new(lock: &'a Lock<T>, guard: G) -> Self {
+        Self { guard: Some(guard), lock }
     }
+}
+
+impl<T, G> Drop for Held<'_, T, G> {
+    fn drop(&mut self) {
+        self.lock.release(|| self.guard = None);
+    }
+}
+
+/// A shard as its readers see it.
+struct Seen<'a, T> {
+    table: RwLockReadGuard<'a, Table<T>>,
+    _race: ConstPtr<()>,
+}
+
+impl<T> Seen<'_, T> {
+    fn show<R>(&self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
+        self.table.entry(place).map(show)
+    }
+}
+
+/// A shard whose reader has announced itself.
+pub(crate) struct Inside<'a, T> {
+    /// Dropped first.
+    seen: Seen<'a, T>,
+    _announced: Announced<'a>,
+}
+
+impl<T> Inside<'_, T> {
+    pub(crate) fn show<R>(self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
+        self.seen.show(place, show)
+    }
+}
+
+/// A shard whose reader has its shared lock.
+pub(crate) struct Locked<'a, T>(Shared<'a, T>);
+
+impl<T> Locked<'_, T> {
+    pub(crate) fn show<R>(self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
+        self.0.seen.show(place, show)
+    }
+}
+
+/// A shard under its shared lock.
+pub(crate) struct Shared<'a, T> {
+    /// Dropped first.
+    seen: Seen<'a, T>,
+    _held: Held<'a, T, RwLockReadGuard<'a, ()>>,
 }
 
 impl<T> Shared<'_, T> {
     fn table(&self) -> &Table<T> {
-        self.table.as_ref().expect("it is not being dropped")
+        &self.seen.table
     }
 
     pub(crate) fn layout(&self) -> u64 {
@@ -268,15 +373,10 @@ impl<T> Shared<'_, T> {
 
 /// A shard under its exclusive lock.
 pub(crate) struct Exclusive<'a, T> {
-    /// `None` only while it is dropped.
-    table: Option<RwLockWriteGuard<'a, Table<T>>>,
-    lock: &'a Lock<T>,
-}
-
-impl<T> Drop for Exclusive<'_, T> {
-    fn drop(&mut self) {
-        self.lock.release(|| self.table = None);
-    }
+    /// Dropped first, with what follows.
+    table: RwLockWriteGuard<'a, Table<T>>,
+    _race: MutPtr<()>,
+    _held: Held<'a, T, RwLockWriteGuard<'a, ()>>,
 }
 
 /// A table that has left its shard.
@@ -294,7 +394,7 @@ impl<T> Spent<T> {
 
 impl<T> Exclusive<'_, T> {
     fn table(&mut self) -> &mut Table<T> {
-        self.table.as_mut().expect("it is not being dropped")
+        &mut self.table
     }
 
     pub(crate) fn find(&mut self, place: &Place) -> Option<&mut Entry<T>> {
@@ -353,7 +453,7 @@ impl<T> Exclusive<'_, T> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.table.as_ref().map_or(0, |table| table.buckets.len())
+        self.table.buckets.len()
     }
 
     pub(crate) fn buckets(&self) -> usize {
@@ -361,7 +461,7 @@ impl<T> Exclusive<'_, T> {
     }
 
     pub(crate) fn layout(&self) -> u64 {
-        self.table.as_ref().map_or(0, |table| table.layout)
+        self.table.layout
     }
 
     pub(crate) fn mark_moved(&mut self) {
@@ -391,12 +491,44 @@ pub mod watch {
     std::thread_local! {
         static PASSES: Cell<usize> = const { Cell::new(0) };
         static SNOOZES: Cell<usize> = const { Cell::new(0) };
+        static BIAS: Cell<Bias> = const { Cell::new(Bias::Never) };
+        static ANNOUNCED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// What becomes of a shard that is read.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Bias {
+        /// Its readers take its lock.
+        Never,
+        /// Every reader that takes its lock leaves it biased.
+        AtOnce,
+        /// Every reader that takes a lock asks for a survey.
+        Surveyed,
     }
 
     /// Forgets the schedule before.
-    pub fn begin() {
+    pub fn begin(bias: Bias) {
         PASSES.set(0);
         SNOOZES.set(0);
+        BIAS.set(bias);
+        ANNOUNCED.set(0);
+    }
+
+    /// Returns how many readers have entered a shard without its lock.
+    pub fn readers_announced() -> usize {
+        ANNOUNCED.get()
+    }
+
+    pub(super) fn biases() -> bool {
+        BIAS.get() == Bias::AtOnce
+    }
+
+    pub(crate) fn surveys() -> bool {
+        BIAS.get() == Bias::Surveyed
+    }
+
+    pub(super) fn announced() {
+        ANNOUNCED.set(ANNOUNCED.get() + 1);
     }
 
     /// Returns the most readers that a shard has let in while a writer was parked.

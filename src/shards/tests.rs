@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn bucket_beyond_the_table_is_not_full() {
-    let shards = Shards::<u64>::new(2);
+    let shards = Shards::<u64>::new(2, 0);
     let table = shards.map.shards()[0].read();
     for index in [table.buckets(), table.buckets() + 1, usize::MAX] {
         assert!(full_bucket(&table, index).is_none());
@@ -28,7 +28,7 @@ fn places(shards: &Shards<()>, many: usize) -> impl Iterator<Item = Place> {
 fn of_two_neighbouring_shards_one_gets_more_by_the_square_root_of_two() {
     const IDS: usize = 100_000;
     for count in [2, 512] {
-        let odd = places(&Shards::new(count), IDS).filter(|place| place.shard % 2 == 1).count();
+        let odd = places(&Shards::new(count, 0), IDS).filter(|place| place.shard % 2 == 1).count();
         let ratio = (IDS - odd) as f64 / odd as f64;
         // Six standard deviations.
         assert!((ratio - std::f64::consts::SQRT_2).abs() < 0.06, "{count} shards: {ratio}");
@@ -38,7 +38,7 @@ fn of_two_neighbouring_shards_one_gets_more_by_the_square_root_of_two() {
 #[test]
 fn all_shards_are_used_however_many_there_are() {
     for count in [2, 4, 512, 65_536] {
-        let shards = Shards::new(count);
+        let shards = Shards::new(count, 0);
         let used: HashSet<_> = places(&shards, 50 * count).map(|place| place.shard).collect();
         assert_eq!(used.len(), count);
     }
@@ -48,7 +48,7 @@ fn all_shards_are_used_however_many_there_are() {
 #[test]
 fn sessions_of_one_shard_differ_in_the_bits_that_the_table_goes_by() {
     for count in [2, 512, 65_536] {
-        let shards = Shards::new(count);
+        let shards = Shards::new(count, 0);
         let in_the_first = |place: &Place| place.shard == 0;
         let hashes = places(&shards, 4_000_000).filter(in_the_first).map(|place| place.hash);
         let hashes: Vec<_> = hashes.take(4096).collect();

@@ -20,6 +20,8 @@ use crate::id::SessionId;
 use crate::session::Session;
 use crate::subject::Subject;
 
+#[cfg(not(cloakroom_biased))]
+mod bias;
 mod sweeping;
 
 const MINUTE: Duration = Duration::from_secs(60);

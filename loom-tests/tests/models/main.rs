@@ -6,6 +6,7 @@
 
 mod setup;
 
+mod biased_readers;
 mod capacity_bound;
 mod conditional_saves;
 mod destroy_once;

@@ -12,32 +12,64 @@ const PREEMPTIONS: usize = 3;
 /// Steps of one schedule: beyond this, somebody waits for what never comes.
 const STEPS: usize = 2_000;
 
-/// Explores every schedule: for two threads.
+/// Explores every schedule: for two threads. Then, with a bounded number of preemptions, those where every reader that
+/// takes a lock leaves the shard biased.
 pub fn exhaustive(model: impl Fn() + Sync + Send + 'static) {
-    explore(None, model);
+    explore(None, Some(preemptions()), model);
 }
 
-/// Explores the schedules with a bounded number of preemptions: for three threads.
+/// Explores the schedules with a bounded number of preemptions: for three threads. Then, with one less, those of
+/// biased shards.
 pub fn bounded(model: impl Fn() + Sync + Send + 'static) {
-    let bound = std::env::var("CLOAKROOM_PREEMPTIONS").ok();
-    let bound = bound.map_or(PREEMPTIONS, |bound| bound.parse().expect("a number of preemptions"));
-    explore(Some(bound), model);
+    explore(Some(preemptions()), Some(preemptions() - 1), model);
 }
 
-fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
+/// Explores schedules in which every reader that takes a lock leaves the shard biased, with a bounded number of
+/// preemptions, one less for three threads than for two.
+pub fn biased(threads: usize, model: impl Fn() + Sync + Send + 'static) {
+    check(watch::Bias::AtOnce, Some(preemptions() + 2 - threads), Arc::new(model));
+}
+
+/// Explores schedules in which every reader that takes a lock asks for a survey: for three threads.
+pub fn surveyed(model: impl Fn() + Sync + Send + 'static) {
+    check(watch::Bias::Surveyed, Some(preemptions() - 1), Arc::new(model));
+}
+
+fn preemptions() -> usize {
+    let bound = std::env::var("CLOAKROOM_PREEMPTIONS").ok();
+    bound.map_or(PREEMPTIONS, |bound| bound.parse().expect("a number of preemptions"))
+}
+
+fn explore(
+    preemptions: Option<usize>,
+    when_biased: Option<usize>,
+    model: impl Fn() + Sync + Send + 'static,
+) {
+    let model = Arc::new(model);
+    check(watch::Bias::Never, preemptions, Arc::clone(&model));
+    check(watch::Bias::AtOnce, when_biased, model);
+}
+
+fn check(
+    bias: watch::Bias,
+    preemptions: Option<usize>,
+    model: Arc<impl Fn() + Sync + Send + 'static>,
+) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.max_branches = STEPS;
     #[expect(clippy::disallowed_methods, reason = "a report, on which nothing depends")]
     let begin = Instant::now();
-    let schedules = Arc::new(Mutex::new(0_u64));
-    let counted = Arc::clone(&schedules);
+    let counts = Arc::new(Mutex::new((0_u64, 0_usize)));
+    let counted = Arc::clone(&counts);
     builder.check(move || {
-        *counted.lock().unwrap() += 1;
-        watch::begin();
+        watch::begin(bias);
         model();
+        let mut counts = counted.lock().unwrap();
+        *counts = (counts.0 + 1, counts.1 + watch::readers_announced());
     });
-    println!("{} schedules in {:.1?}", schedules.lock().unwrap(), begin.elapsed());
+    let (schedules, announced) = *counts.lock().unwrap();
+    println!("{schedules} schedules in {:.1?}, {announced} reads without a lock", begin.elapsed());
 }
 
 /// Returns the bits of an id that belongs into a bucket, of four, of a shard. The number keeps ids of
