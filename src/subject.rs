@@ -26,8 +26,8 @@ use crate::sync::RandomState;
 ///
 /// assert_eq!(Subject::from(42_u32), Subject::from(42_i64));
 /// assert_ne!(Subject::from("ada"), Subject::from("bob"));
-/// let text = format!("{:?}", Subject::from("ada"));
-/// assert!(text.starts_with("Subject(#") && !text.contains("ada"));
+/// let text = format!("{:?}", Subject::from("olga"));
+/// assert!(text.starts_with("Subject(#") && !text.contains("olga"));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Subject(u128);
