@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use cloakroom::{IdSource, SessionStore};
+use cloakroom::{IdSource, ManualClock, SessionStore};
 
 /// More than have counters of their own.
 const CROWD: u64 = 100;
@@ -69,6 +70,44 @@ fn every_count_of_a_crowd_of_threads_is_kept() {
     assert_eq!(store.stats().missed, CROWD * (EACH + 1));
 }
 
+/// Most threads come to read without locks as time goes on, those beyond the counters never do, and writers come in
+/// between.
+#[test]
+fn no_thread_of_a_crowd_reads_what_is_older_than_what_it_has_read() {
+    const READS: u64 = 3_000;
+    const UPDATES: u64 = 300;
+    let _alone = alone();
+    let clock = ManualClock::new();
+    let store = SessionStore::<u64>::builder().shards(2).clock(clock.clone()).build().unwrap();
+    let id = *store.create().id();
+    let together = Arc::new(Barrier::new(CROWD as usize + 1));
+    let readers: Vec<_> = (0..CROWD)
+        .map(|_| {
+            let (store, clock, together) = (store.clone(), clock.clone(), Arc::clone(&together));
+            thread::spawn(move || {
+                let mut last = *store.load(&id).unwrap();
+                together.wait();
+                for read in 0..READS {
+                    let now = *store.load(&id).unwrap();
+                    assert!(now >= last, "{now} after {last}");
+                    last = now;
+                    if read % 100 == 0 {
+                        clock.advance(Duration::from_millis(4));
+                    }
+                }
+            })
+        })
+        .collect();
+    together.wait();
+    for before in 0..UPDATES {
+        assert_eq!(store.update(&id, |data| std::mem::replace(data, before + 1)), Some(before));
+        thread::yield_now();
+    }
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    assert_eq!(*store.load(&id).unwrap(), UPDATES);
+    assert_eq!(store.stats().loaded, CROWD * (READS + 1) + 1);
+}
+
 /// Its counters may belong to another thread by then.
 #[test]
 fn thread_that_counts_while_it_ends_takes_no_count_from_another() {
@@ -118,7 +157,7 @@ fn every_operation_works_in_a_thread_that_ends() {
         assert!(store.update(session.id(), |text| text.push('!')).is_some());
         let mut shown = 0;
         store.for_each(|id, _| {
-            assert!(store.rotate(&mut store.load(id).unwrap()));
+            assert!(store.rotate(&mut store.load(&id).unwrap()));
             shown += 1;
             assert!(shown < 100, "the walk meets what it has rotated");
         });
