@@ -157,7 +157,7 @@ fn every_operation_works_in_a_thread_that_ends() {
         assert!(store.update(session.id(), |text| text.push('!')).is_some());
         let mut shown = 0;
         store.for_each(|id, _| {
-            assert!(store.rotate(&mut store.load(&id).unwrap()));
+            assert!(store.rotate(&mut store.load(id).unwrap()));
             shown += 1;
             assert!(shown < 100, "the walk meets what it has rotated");
         });
