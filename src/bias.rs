@@ -96,7 +96,8 @@ impl Bias {
             return None;
         }
         let Some(stripe) = stripe::mine() else {
-            ask_for_stripe();
+            // The thread has one the next time, if there is one.
+            stripe::ask();
             return None;
         };
         let at = &self.readers[stripe].at;
@@ -164,7 +165,7 @@ impl Bias {
             return false;
         }
         let Some(stripe) = stripe::mine() else {
-            ask_for_stripe();
+            stripe::ask();
             return false;
         };
         let locked = &self.readers[stripe].locked;
@@ -262,12 +263,6 @@ fn take_bias(word: &AtomicU32) -> bool {
 fn is_at(reader: &AtomicUsize, word: &AtomicU32) -> bool {
     // SeqCst: see `announce`. As an Acquire it pairs with the Release in `Announced`'s drop.
     reader.load(Ordering::SeqCst) == address(word)
-}
-
-/// A thread that has yet to ask for a stripe has one the next time, if there is one.
-#[cold]
-fn ask_for_stripe() {
-    stripe::ask();
 }
 
 #[cfg(test)]

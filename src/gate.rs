@@ -3,8 +3,9 @@
 //! DashMap's lock lets readers in while a writer is parked, so that looping readers can keep a writer
 //! out for ever. Here a writer that does not get in at once announces itself, and readers let it
 //! pass: they back off for a moment, bounded, and then go on, so that writers cannot starve readers
-//! in turn. Readers that need no lock, of a shard that `bias.rs` says it of, starve nobody: a writer has the
-//! lock already when it waits for them, and no others come. Two locks are held only by [`Gate::exclusive_pair`], in the order of the shards.
+//! in turn. Readers that need no lock, of a shard that `bias.rs` says it of, starve nobody: a writer has
+//! the lock already when it waits for them, and no others come. Two locks are held only by
+//! [`Gate::exclusive_pair`], in the order of the shards.
 
 use crate::clock::Clock;
 use crate::entry::Entry;
