@@ -6,7 +6,8 @@
 //! it back by a plain store. A writer, which holds the exclusive lock already, ends the bias and waits
 //! until no reader names the shard; readers after it take the lock. This is *BRAVO* (Dice and Kogan,
 //! "BRAVO: Biased Locking for Reader-Writer Locks", USENIX ATC 2019), but for when the bias comes back:
-//! with a survey of the shards, if nobody has had the exclusive lock since the survey before.
+//! with a survey of the shards, if nobody has had the exclusive lock since the survey before. And where so few
+//! threads work that there is hardly anybody to wait for, with each writer that has read since its last write.
 //!
 //! Knows nothing of tables and of who may wait for whom: `shards.rs` has the locks, `gate.rs` the order.
 
@@ -16,18 +17,21 @@ use crossbeam_utils::CachePadded;
 
 use crate::clock::Tick;
 use crate::stripe::{self, OWNED};
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Backoff, Ordering, rest, seq_cst, surveys};
+use crate::sync::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Backoff, Ordering, rest, seq_cst, surveys,
+};
 
-/// In a shard's word: readers need no lock. Written under the shard's shared or exclusive lock.
-const BIASED: u32 = 1 << 31;
+/// In a shard's state: nobody has had its exclusive lock since the last survey.
+const CALM: u32 = 1 << 31;
 
-/// In a shard's word: nobody has had its exclusive lock since the last survey.
-const CALM: u32 = 1 << 30;
-
-/// In a shard's word: how many writers wait for it.
+/// In a shard's state: how many writers wait for it.
 const WAITING: u32 = CALM - 1;
 
-/// What a reader's word says while it reads nothing.
+/// What a reader's word says while its thread reads nothing: up to this, how many more of its writes give the bias
+/// back. Two, because a session is often ended and another begun at once. Not so large as an address.
+const HAS_READ: usize = 2;
+
+/// What a reader's word says while its thread reads nothing, and has read too little for what it wrote.
 const NOWHERE: usize = 0;
 
 /// Nanoseconds from the beginning of one survey of the shards to that of the next, at the least: a tick of the
@@ -44,9 +48,8 @@ const READS: usize = if cfg!(cloakroom_loom) { 1 } else { 256 };
 
 /// Each shard's bias, and who reads where because of it.
 pub(crate) struct Bias {
-    /// For each shard, `BIASED`, `CALM` and the writers that wait. Dense, not padded: every reader reads it,
-    /// and it is written only when any of these changes.
-    shards: Box<[AtomicU32]>,
+    /// Dense, not padded: every reader reads it, and it is written only when any of it changes.
+    shards: Box<[Shard]>,
     /// For each stripe, its thread: 8 KiB.
     readers: Box<[CachePadded<Reader>; OWNED]>,
     /// When the next survey may begin.
@@ -55,10 +58,21 @@ pub(crate) struct Bias {
     turn: AtomicUsize,
 }
 
+/// What is known of a shard.
+#[derive(Default)]
+struct Shard {
+    /// Whether readers need no lock. Written under the shard's shared or exclusive lock, and never as part of a
+    /// read-modify-write.
+    biased: AtomicBool,
+    /// `CALM`, and the writers that wait.
+    state: AtomicU32,
+}
+
 /// A thread that reads, which alone writes this.
 #[derive(Default)]
 struct Reader {
-    /// The address of the word of the shard that it reads without a lock, or [`NOWHERE`].
+    /// The address of the shard that it reads without a lock, or one of [`NOWHERE`] to [`HAS_READ`]. Always written
+    /// with Release: whoever reads any of them sees that all reads before it are over.
     at: AtomicUsize,
     /// How often it has read under a lock.
     locked: AtomicUsize,
@@ -71,7 +85,7 @@ impl Drop for Announced<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         // Release: pairs with the load in `is_at`, so that a writer writes after what was read here.
-        self.0.store(NOWHERE, Ordering::Release);
+        self.0.store(HAS_READ, Ordering::Release);
     }
 }
 
@@ -80,7 +94,7 @@ impl Bias {
     pub(crate) fn new(shards: usize, now: Tick) -> Self {
         let nobody = |_| CachePadded::<Reader>::default();
         Self {
-            shards: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            shards: (0..shards).map(|_| Shard::default()).collect(),
             readers: Box::new(std::array::from_fn(nobody)),
             due: AtomicU64::new(now.saturating_add(SURVEY)),
             turn: AtomicUsize::new(shards),
@@ -90,9 +104,9 @@ impl Bias {
     /// Announces the calling thread as a reader of a shard; `None` if it has to take the lock.
     #[inline(always)]
     pub(crate) fn announce(&self, shard: usize) -> Option<Announced<'_>> {
-        let word = &self.shards[shard];
+        let shard = &self.shards[shard];
         // Relaxed: asked again below.
-        if !is_biased(word.load(Ordering::Relaxed)) {
+        if !shard.biased.load(Ordering::Relaxed) {
             return None;
         }
         let Some(stripe) = stripe::mine() else {
@@ -102,36 +116,36 @@ impl Bias {
         };
         let at = &self.readers[stripe].at;
         // Relaxed: the thread's own. Should it be reading without a lock already, then that announcement stays.
-        if at.load(Ordering::Relaxed) != NOWHERE {
+        if at.load(Ordering::Relaxed) > HAS_READ {
             return None;
         }
-        // SeqCst, both, as in `end` and `is_at`: of a reader that announces itself and then asks for the bias, and
-        // a writer that ends the bias and then asks for readers, one at least sees what the other did.
-        at.store(address(word), Ordering::SeqCst);
+        // SeqCst, both, as in `take` and `is_at`: of a reader that announces itself and then asks for the bias, and
+        // a writer that takes the bias and then asks for readers, one at least sees what the other did.
+        at.store(address(shard), Ordering::SeqCst);
         seq_cst();
         let announced = Announced(at);
         // As an Acquire it pairs with the Release in `begin`: what was written before is seen.
-        is_biased(word.load(Ordering::SeqCst)).then_some(announced)
+        shard.biased.load(Ordering::SeqCst).then_some(announced)
     }
 
     /// Tells whether the holder of a shard's exclusive lock has to `end` its bias, or to note that it is not calm.
     #[inline(always)]
     pub(crate) fn is_on(&self, shard: usize) -> bool {
-        // Relaxed: the bias is only set under a lock of the shard, and this one excludes it. A survey that calls the
-        // shard calm at this moment may be missed; then it is called so too early once.
-        self.shards[shard].load(Ordering::Relaxed) & (BIASED | CALM) != 0
+        let shard = &self.shards[shard];
+        // Relaxed, both: the bias is only set under a lock of the shard, and this one excludes it. A survey that calls
+        // the shard calm at this moment may be missed; then it is called so too early once.
+        shard.biased.load(Ordering::Relaxed) || shard.state.load(Ordering::Relaxed) & CALM != 0
     }
 
     /// Ends a shard's bias and waits until no reader is in it without a lock. The caller holds the exclusive
     /// lock.
-    #[cold]
     #[inline(never)]
     pub(crate) fn end(&self, shard: usize) {
-        let word = &self.shards[shard];
-        if take_bias(word) {
+        let shard = &self.shards[shard];
+        if take(shard) {
             for reader in self.readers() {
                 let backoff = Backoff::new();
-                while is_at(reader, word) {
+                while is_at(reader, shard) {
                     rest(&backoff);
                 }
             }
@@ -139,15 +153,14 @@ impl Bias {
     }
 
     /// Like `end`, but does not wait: returns `false`, and leaves the bias, if a reader is there.
-    #[cold]
     #[inline(never)]
     pub(crate) fn try_end(&self, shard: usize) -> bool {
-        let word = &self.shards[shard];
-        let ended = !take_bias(word) || !self.readers().any(|reader| is_at(reader, word));
+        let ended = {
+            let shard = &self.shards[shard];
+            !take(shard) || !self.readers().any(|reader| is_at(reader, shard))
+        };
         if !ended {
-            // Relaxed: whoever reads this in `announce` reads what goes on from the write in `take_bias`, and sees what
-            // was seen there.
-            word.fetch_or(BIASED, Ordering::Relaxed);
+            self.begin(shard);
         }
         ended
     }
@@ -168,11 +181,28 @@ impl Bias {
             stripe::ask();
             return false;
         };
-        let locked = &self.readers[stripe].locked;
-        // Relaxed, both: the thread's own.
+        let Reader { at, locked } = &*self.readers[stripe];
+        // Relaxed, all but the store to `at`: the thread's own.
+        if at.load(Ordering::Relaxed) < HAS_READ {
+            at.store(HAS_READ, Ordering::Release);
+        }
         let count = locked.load(Ordering::Relaxed).wrapping_add(1);
         locked.store(count, Ordering::Relaxed);
         count % READS == 0
+    }
+
+    /// Biases a shard that the calling thread has written, if few threads work and this one has read enough to do
+    /// with the bias. The caller holds the exclusive lock, and is done with it.
+    #[inline(always)]
+    pub(crate) fn give_back(&self, shard: usize) {
+        let Some(stripe) = stripe::mine() else { return };
+        let at = &self.readers[stripe].at;
+        // Relaxed: the thread's own.
+        let left = at.load(Ordering::Relaxed);
+        if (NOWHERE + 1..=HAS_READ).contains(&left) && stripe::are_few() {
+            at.store(left - 1, Ordering::Release);
+            self.begin(shard);
+        }
     }
 
     /// Looks at the next shards, if it is time to. `lock` locks one for reading, if that is possible at once.
@@ -203,66 +233,68 @@ impl Bias {
     }
 
     fn look<L>(&self, shard: usize, lock: impl Fn() -> Option<L>) {
-        let word = &self.shards[shard];
-        // Relaxed: a hint.
-        match word.load(Ordering::Relaxed) & (BIASED | CALM) {
-            // Relaxed: it says nothing about other memory.
-            0 => drop(word.fetch_or(CALM, Ordering::Relaxed)),
-            CALM => {
-                if let Some(_lock) = lock() {
-                    self.begin(shard);
-                }
-            }
-            _ => {}
+        let Shard { biased, state } = &self.shards[shard];
+        // Relaxed, all: hints, which say nothing about other memory.
+        if biased.load(Ordering::Relaxed) {
+            return;
+        }
+        if state.load(Ordering::Relaxed) & CALM == 0 {
+            state.fetch_or(CALM, Ordering::Relaxed);
+        } else if let Some(_lock) = lock() {
+            self.begin(shard);
         }
     }
 
-    /// Biases a shard towards its readers. The caller holds the shared lock.
+    /// Biases a shard towards its readers. The caller holds the shared lock, or the exclusive one and is done with it.
+    #[inline(always)]
     pub(crate) fn begin(&self, shard: usize) {
         // Release: pairs with the Acquire in `announce`.
-        self.shards[shard].fetch_or(BIASED, Ordering::Release);
+        self.shards[shard].biased.store(true, Ordering::Release);
     }
 
     /// Tells whether writers wait for a shard.
     #[inline]
     pub(crate) fn is_awaited(&self, shard: usize) -> bool {
         // Relaxed: a hint.
-        self.shards[shard].load(Ordering::Relaxed) & WAITING != 0
+        self.shards[shard].state.load(Ordering::Relaxed) & WAITING != 0
     }
 
     /// Announces a writer to readers.
     pub(crate) fn await_lock(&self, shard: usize) {
         // Relaxed: a hint to readers; the lock itself orders everything.
-        self.shards[shard].fetch_add(1, Ordering::Relaxed);
+        self.shards[shard].state.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes a writer's announcement back.
     pub(crate) fn got_lock(&self, shard: usize) {
         // Relaxed: as in `await_lock`.
-        self.shards[shard].fetch_sub(1, Ordering::Relaxed);
+        self.shards[shard].state.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-#[inline(always)]
-fn is_biased(word: u32) -> bool {
-    word & BIASED != 0
+fn address(shard: &Shard) -> usize {
+    std::ptr::from_ref(shard).addr()
 }
 
-fn address(word: &AtomicU32) -> usize {
-    std::ptr::from_ref(word).addr()
-}
-
-/// Tells whether there was a bias to take.
-fn take_bias(word: &AtomicU32) -> bool {
+/// Takes the bias, and notes that the shard is not calm; tells whether there was a bias. The caller holds the
+/// exclusive lock.
+fn take(shard: &Shard) -> bool {
+    // Relaxed, all three: see `is_on`.
+    if shard.state.load(Ordering::Relaxed) & CALM != 0 {
+        shard.state.fetch_and(WAITING, Ordering::Relaxed);
+    }
+    if !shard.biased.load(Ordering::Relaxed) {
+        return false;
+    }
     // SeqCst: see `announce`.
-    let before = word.fetch_and(WAITING, Ordering::SeqCst);
+    shard.biased.store(false, Ordering::SeqCst);
     seq_cst();
-    is_biased(before)
+    true
 }
 
-fn is_at(reader: &AtomicUsize, word: &AtomicU32) -> bool {
+fn is_at(reader: &AtomicUsize, shard: &Shard) -> bool {
     // SeqCst: see `announce`. As an Acquire it pairs with the Release in `Announced`'s drop.
-    reader.load(Ordering::SeqCst) == address(word)
+    reader.load(Ordering::SeqCst) == address(shard)
 }
 
 #[cfg(test)]

@@ -42,8 +42,9 @@
 //!
 //! What is lock-free and what is not: sliding and ending a deadline, counting, drawing an id, reading
 //! the clock and `len` are. A load holds its shard's lock, shared, for one probe, and none where nobody has
-//! written the shard for a few milliseconds; whatever changes the table holds it exclusively, for a probe
-//! and at times the growth of that shard's table. Nothing ever waits for the whole map.
+//! written the shard for a few milliseconds, or where hardly any thread could; whatever changes the table
+//! holds it exclusively, for a probe and at times the growth of that shard's table. Nothing ever waits for
+//! the whole map.
 //!
 //! # Security
 //!

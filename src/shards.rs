@@ -191,6 +191,8 @@ impl<T> Shards<T> {
             layout: &self.layouts[shard],
             buckets: &self.buckets,
             hasher: self.map.hasher(),
+            bias: &self.bias,
+            shard,
         }
     }
 }
@@ -328,6 +330,8 @@ pub(crate) struct Exclusive<'a, T> {
     layout: &'a AtomicU64,
     buckets: &'a AtomicUsize,
     hasher: &'a SeedableRandomState,
+    bias: &'a Bias,
+    shard: usize,
 }
 
 /// A table that has left its shard: freed by dropping it, outside the lock.
@@ -344,6 +348,12 @@ impl<T> Spent<T> {
 }
 
 impl<T> Exclusive<'_, T> {
+    /// Leaves a shard that is likely to be read next: by readers without its lock, if few threads work.
+    #[inline(always)]
+    pub(crate) fn leave(self) {
+        self.bias.give_back(self.shard);
+    }
+
     pub(crate) fn find(&mut self, place: &Place) -> Option<&mut Entry<T>> {
         fetch_home(&self.table, place.hash);
         let bucket = self.table.get_mut(place.hash, |bucket| bucket.0 == place.id)?;

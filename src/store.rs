@@ -60,7 +60,8 @@ type Seen<T> = (Tick, Option<triomphe::Arc<Record<T>>>);
 /// # Locking
 ///
 /// `load`, `peek`, `touch`, `contains` and `expires_in` take one shard's shared lock for one probe, and
-/// none where nobody has written the shard for a few milliseconds: they then announce themselves in a word
+/// none where nobody has written the shard for a few milliseconds, or where only one or two threads of the process use
+/// stores and read between their writes: they then announce themselves in a word
 /// of their thread's own, for which whoever writes looks first. (This is *BRAVO*, Dice and Kogan, "BRAVO:
 /// Biased Locking for Reader-Writer Locks", USENIX ATC 2019. Of more than 64 threads at a time, those that
 /// came last take locks.)
@@ -300,7 +301,7 @@ impl<T> Inner<T> {
         };
         // Most often the shard is free, and one look is all it takes.
         let live = shard.remove_if(&place, |entry| entry.is_live(now));
-        drop(shard);
+        shard.leave();
         let destroyed = live.is_some();
         if let Some(entry) = live {
             self.capacity.release(1);

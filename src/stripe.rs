@@ -49,6 +49,19 @@ pub(crate) fn ask() -> bool {
     true
 }
 
+/// Tells whether at most two threads have a stripe: one that works, and one that has made the store.
+#[inline(always)]
+pub(crate) fn are_few() -> bool {
+    // For tests of what few threads do, by many.
+    if cfg!(cloakroom_biased) {
+        return true;
+    }
+    // Relaxed: a hint.
+    let taken = TAKEN.load(Ordering::Relaxed);
+    let but_one = taken & taken.wrapping_sub(1);
+    but_one & but_one.wrapping_sub(1) == 0
+}
+
 /// Returns the stripes that belong to a living thread.
 ///
 /// Whoever takes a stripe that is not among these sees what the caller wrote, SeqCst, before it asked; and the
@@ -88,9 +101,11 @@ impl Drop for Lease {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::collections::HashSet;
+    #[cfg(not(cloakroom_biased))]
+    use std::process::Command;
     use std::sync::mpsc;
     use std::thread::{self, JoinHandle};
 
@@ -121,6 +136,46 @@ mod tests {
             self.end.send(()).unwrap();
             self.thread.join().unwrap();
         }
+    }
+
+    /// Does something while many threads have stripes.
+    #[cfg(not(cloakroom_biased))]
+    pub(crate) fn in_a_crowd(work: impl FnOnce()) {
+        let crowd = [(); 3].map(|()| Owner::start());
+        assert!(!are_few());
+        work();
+        crowd.into_iter().for_each(Owner::end);
+    }
+
+    /// Does something where only the calling thread has a stripe: in a process of its own, in which a test, which is
+    /// named, does nothing else.
+    #[cfg(not(cloakroom_biased))]
+    pub(crate) fn alone(test: &str, work: impl FnOnce()) {
+        const ALONE: &str = "CLOAKROOM_TEST_ALONE";
+        if std::env::var_os(ALONE).is_some() {
+            assert!(are_few());
+            return work();
+        }
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let child = child.args([test, "--exact", "--test-threads=1"]).env(ALONE, "1");
+        let output = child.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    #[cfg(not(cloakroom_biased))]
+    fn two_threads_are_few_and_three_are_not() {
+        alone("stripe::tests::two_threads_are_few_and_three_are_not", || {
+            ask_for_stripe();
+            let second = Owner::start();
+            assert!(are_few());
+            let third = Owner::start();
+            assert!(!are_few());
+            second.end();
+            assert!(are_few());
+            third.end();
+        });
     }
 
     /// Whoever writes what belongs to a stripe loads and stores: two writers would lose what they write.

@@ -21,7 +21,7 @@ type Data = [u64; 7];
 
 type Run = fn(usize);
 
-const OPERATIONS: [(&str, Run); 20] = [
+const OPERATIONS: [(&str, Run); 21] = [
     ("load", |times| Filled::calm(ttl()).each(times, |store, id| drop(found(store.load(id))))),
     ("load-locked", |times| {
         Filled::new(ttl()).each(times, |store, id| drop(found(store.load(id))));
@@ -70,6 +70,19 @@ const OPERATIONS: [(&str, Run); 20] = [
             session[1] += 1;
             assert!(store.save(&session));
         });
+    }),
+    // One thread among few, whose reads between two writes go without locks.
+    ("nine-loads-and-a-save", |times| {
+        let filled = Filled::new(ttl());
+        let mut handles: Vec<_> =
+            filled.ids.iter().map(|id| found(filled.store.load(id))).collect();
+        for i in 0..times {
+            let handle = &mut handles[i % SESSIONS];
+            handle[1] += 1;
+            assert!(filled.store.save(handle));
+            (1..10)
+                .for_each(|j| drop(found(filled.store.load(&filled.ids[(i + 7 * j) % SESSIONS]))));
+        }
     }),
     ("load-of-subject", |times| {
         Filled::calm(indexed()).each(times, |store, id| drop(found(store.load(id))));

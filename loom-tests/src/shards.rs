@@ -129,7 +129,8 @@ impl<T> Shards<T> {
     ) -> Exclusive<'a, T> {
         let lock = &self.locks[shard];
         let table = granted(lock.table.try_write()).expect("no reader is in a writer's shard");
-        Exclusive { table, _race: lock.race.get_mut(), _held: held }
+        let (race, bias) = (lock.race.get_mut(), &self.bias);
+        Exclusive { table, race, bias, shard, held }
     }
 }
 
@@ -375,8 +376,10 @@ impl<T> Shared<'_, T> {
 pub(crate) struct Exclusive<'a, T> {
     /// Dropped first, with what follows.
     table: RwLockWriteGuard<'a, Table<T>>,
-    _race: MutPtr<()>,
-    _held: Held<'a, T, RwLockWriteGuard<'a, ()>>,
+    race: MutPtr<()>,
+    bias: &'a Bias,
+    shard: usize,
+    held: Held<'a, T, RwLockWriteGuard<'a, ()>>,
 }
 
 /// A table that has left its shard.
@@ -393,6 +396,13 @@ impl<T> Spent<T> {
 }
 
 impl<T> Exclusive<'_, T> {
+    pub(crate) fn leave(self) {
+        let Self { table, race, bias, shard, held } = self;
+        drop((table, race));
+        bias.give_back(shard);
+        drop(held);
+    }
+
     fn table(&mut self) -> &mut Table<T> {
         &mut self.table
     }

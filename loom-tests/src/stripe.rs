@@ -37,6 +37,11 @@ pub(crate) fn ask() -> bool {
     true
 }
 
+/// All of a model's threads are few.
+pub(crate) fn are_few() -> bool {
+    true
+}
+
 pub(crate) fn taken() -> impl Iterator<Item = Stripe> {
     let taken = TAKEN.load(Ordering::SeqCst);
     (0..OWNED).filter(move |stripe| taken & 1 << stripe != 0)

@@ -409,7 +409,7 @@ impl<T> Inner<T> {
             }
             _ => Committed::Gone(record),
         };
-        drop(shard);
+        shard.leave();
         committed
     }
 

@@ -320,7 +320,7 @@ impl<T> Inner<T> {
         }
         let spent = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
         shard.insert(&place, entry);
-        drop(shard);
+        shard.leave();
         drop(spent);
         slot.keep();
         self.count_swept(ended.len() - told);

@@ -45,6 +45,30 @@ fn destroy_is_final_for_readers_without_the_lock() {
     });
 }
 
+/// What its word says after a write of its own elsewhere tells so, too.
+#[test]
+fn reader_that_has_gone_on_to_write_elsewhere_has_left() {
+    biased(2, || {
+        let store = store::<u32>(&ManualClock::new(), [id(0, 0, 1), id(1, 0, 2)]).build().unwrap();
+        let (mut handle, other) = (store.create_with(7), *store.create_with(1).id());
+        assert!(store.contains(handle.id()), "it leaves this shard biased, and not the other");
+        let reader = thread::spawn({
+            let (store, session) = (store.clone(), *handle.id());
+            move || {
+                // The first read gets it a stripe.
+                let read = [(); 2].map(|()| store.load(&session).map(|session| *session));
+                assert!(store.destroy(&other));
+                read
+            }
+        });
+        *handle = 8;
+        assert!(store.save(&handle));
+
+        let read = reader.join().unwrap();
+        assert!([[7, 7], [7, 8], [8, 8]].map(|read| read.map(Some)).contains(&read), "{read:?}");
+    });
+}
+
 /// The second writer finds a shard that the first one took the bias of and a reader has biased again.
 #[test]
 fn each_of_two_writers_waits_for_readers() {
@@ -75,8 +99,10 @@ fn survey_biases_no_shard_that_a_writer_is_in() {
             clock.advance(Duration::from_millis(4));
             assert!(store.contains(handle.id()));
         }
-        *handle = 8;
-        assert!(store.save(&handle), "it takes the bias");
+        for _ in 0..3 {
+            *handle = 8;
+            assert!(store.save(&handle), "it takes the bias, and the last does not give it back");
+        }
         clock.advance(Duration::from_millis(4));
         assert!(store.contains(handle.id()), "the shard is called calm");
 

@@ -1,6 +1,7 @@
 //! That shards come to be read without their locks, which nothing that a store tells shows.
 
 use super::*;
+use crate::stripe::tests::{alone, in_a_crowd};
 
 /// Reads of one thread after which every shard has been looked at, if it is time to.
 const READS: u128 = 10_000;
@@ -52,23 +53,48 @@ fn store_that_is_only_read_comes_to_be_read_without_locks() {
 
 #[test]
 fn shard_that_is_written_is_locked_until_it_has_been_calm_again_in_whatever_rhythm_it_is_read() {
-    let (clock, store) = store();
-    let (session, mut other) = (store.create_with(7), store.create_with(7));
-    read_for_a_while(&clock, |id| drop(store.load(&id)));
-    assert!(locked(&store).is_empty());
-    let shard = store.inner.gate.place(*other.id()).shard;
+    in_a_crowd(|| {
+        let (clock, store) = store();
+        let (session, mut other) = (store.create_with(7), store.create_with(7));
+        read_for_a_while(&clock, |id| drop(store.load(&id)));
+        assert!(locked(&store).is_empty());
+        let shard = store.inner.gate.place(*other.id()).shard;
 
-    for before in 0..2 {
-        *other += 1;
-        assert!(store.save(&other));
-        assert_eq!(locked(&store), [shard]);
-        assert_eq!(store.load(other.id()).map(|session| *session), Some(*other));
+        for before in 0..2 {
+            *other += 1;
+            assert!(store.save(&other));
+            assert_eq!(locked(&store), [shard]);
+            assert_eq!(store.load(other.id()).map(|session| *session), Some(*other));
 
-        (0..before).for_each(|_| drop(store.load(session.id())));
-        read_for_a_while(&clock, |_| {
-            drop(store.load(session.id()));
-            drop(store.load(other.id()));
-        });
-        assert!(locked(&store).is_empty(), "{before}");
-    }
+            (0..before).for_each(|_| drop(store.load(session.id())));
+            read_for_a_while(&clock, |_| {
+                drop(store.load(session.id()));
+                drop(store.load(other.id()));
+            });
+            assert!(locked(&store).is_empty(), "{before}");
+        }
+    });
+}
+
+#[test]
+fn few_threads_that_read_between_their_writes_go_on_without_locks() {
+    alone(
+        "store::tests::bias::few_threads_that_read_between_their_writes_go_on_without_locks",
+        || {
+            let (_, store) = store();
+            let mut session = store.create_with(7);
+            let shard = store.inner.gate.place(*session.id()).shard;
+            assert!(locked(&store).contains(&shard), "nothing was read yet");
+
+            // The first read takes a lock, the others do without or not.
+            for (writes, is_given_back) in [(1, true), (2, true), (3, false), (1, true)] {
+                assert_eq!(store.load(session.id()).map(|session| *session), Some(*session));
+                for _ in 0..writes {
+                    *session += 1;
+                    assert!(store.save(&session));
+                }
+                assert_eq!(locked(&store).contains(&shard), !is_given_back, "{writes}");
+            }
+        },
+    );
 }
