@@ -150,8 +150,11 @@ impl<T> Shards<T> {
     /// Enters a biased shard to read it without its lock; `None` if the lock has to be taken.
     #[inline(always)]
     pub(crate) fn announce(&self, shard: usize) -> Option<Inside<'_, T>> {
+        let lock = &*self.map.shards()[shard];
+        // Announcing takes a locked instruction, behind which a load would only begin.
+        fetch(std::ptr::from_ref(lock).cast());
         let announced = self.bias.announce(shard)?;
-        Some(Inside { lock: &self.map.shards()[shard], _announced: announced })
+        Some(Inside { lock, _announced: announced })
     }
 
     #[inline]
@@ -237,20 +240,25 @@ fn find<'a, T>(table: &'a Table<T>, place: &Place) -> Option<&'a Entry<T>> {
 /// larger than the cache, the two waits are then one.
 #[inline(always)]
 fn fetch_home<T>(table: &Table<T>, hash: u64) {
+    // Buckets lie before the table's end in descending order, and a search begins at this one.
+    let home = hash as usize & (table.buckets() - 1);
+    let bucket = table.data_end().as_ptr().wrapping_sub(home + 1);
+    fetch(bucket.cast());
+    fetch(bucket.wrapping_sub(BUCKETS_PER_LINE).cast());
+}
+
+/// Asks for the cache line at an address.
+#[inline(always)]
+fn fetch(at: *const i8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // Buckets lie before the table's end in descending order, and a search begins at this one.
-        let home = hash as usize & (table.buckets() - 1);
-        let bucket = table.data_end().as_ptr().wrapping_sub(home + 1);
-        for line in [bucket, bucket.wrapping_sub(BUCKETS_PER_LINE)] {
-            // SAFETY: the instruction is a hint, which reads nothing that the program could see and cannot
-            // fault, whatever the address. Every x86-64 processor has it (SSE).
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
-        }
+        // SAFETY: the instruction is a hint, which reads nothing that the program could see and cannot
+        // fault, whatever the address. Every x86-64 processor has it (SSE).
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at) }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (table, hash, BUCKETS_PER_LINE);
+    let _ = at;
 }
 
 /// A shard under its shared lock.
