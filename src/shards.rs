@@ -7,6 +7,10 @@
 //! record while a lock is held, every entry that leaves the table is handed to the caller.
 #![allow(unsafe_code)]
 
+mod shared;
+
+pub(crate) use self::shared::{Shared, Stretch};
+
 use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 
@@ -87,15 +91,6 @@ pub(crate) struct Shards<T> {
     buckets: AtomicUsize,
 }
 
-/// Where a look over a stretch of buckets ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stretch {
-    /// Buckets looked at, full or not.
-    pub(crate) looked: usize,
-    /// The bucket to go on from, or `None` at the end of the table.
-    pub(crate) next: Option<usize>,
-}
-
 impl<T> Shards<T> {
     /// `count` is a power of two and at least 2; `now` is when the store begins.
     pub(crate) fn new(count: usize, now: Tick) -> Self {
@@ -133,7 +128,7 @@ impl<T> Shards<T> {
     }
 
     pub(crate) fn shared(&self, shard: usize) -> Shared<'_, T> {
-        Shared { table: self.locked(shard).0, layout: &self.layouts[shard] }
+        Shared::new(self.locked(shard).0, &self.layouts[shard])
     }
 
     /// Enters a shard to read it under its shared lock.
@@ -164,7 +159,7 @@ impl<T> Shards<T> {
 
     pub(crate) fn try_shared(&self, shard: usize) -> Option<Shared<'_, T>> {
         let table = self.map.shards()[shard].try_read()?;
-        Some(Shared { table, layout: &self.layouts[shard] })
+        Some(Shared::new(table, &self.layouts[shard]))
     }
 
     #[inline(always)]
@@ -259,59 +254,6 @@ fn fetch(at: *const i8) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
-}
-
-/// A shard under its shared lock.
-pub(crate) struct Shared<'a, T> {
-    table: RwLockReadGuard<'a, Table<T>>,
-    layout: &'a AtomicU64,
-}
-
-impl<T> Shared<'_, T> {
-    /// Changes whenever entries have moved to other buckets.
-    pub(crate) fn layout(&self) -> u64 {
-        // Relaxed: written under the exclusive lock, read under the shared one.
-        self.layout.load(Ordering::Relaxed)
-    }
-
-    /// Shows the entries in up to `most` buckets from `from` on, until told to stop.
-    pub(crate) fn look(
-        &self,
-        from: usize,
-        most: usize,
-        mut show: impl FnMut(SessionId, &Entry<T>) -> ControlFlow<()>,
-    ) -> Stretch {
-        let buckets = self.table.buckets();
-        let end = buckets.min(from.saturating_add(most));
-        let mut at = from;
-        while at < end {
-            let bucket = full_bucket(&self.table, at);
-            at += 1;
-            if bucket.is_some_and(|bucket| show(bucket.0, bucket.1.get()).is_break()) {
-                break;
-            }
-        }
-        Stretch { looked: at.saturating_sub(from), next: (at < buckets).then_some(at) }
-    }
-
-    /// Shows the entries in up to `most` buckets, each once, beginning anywhere and going round, until
-    /// told to stop. Returns at how many buckets it looked.
-    pub(crate) fn look_around(
-        &self,
-        seed: usize,
-        most: usize,
-        mut show: impl FnMut(SessionId, &Entry<T>) -> ControlFlow<()>,
-    ) -> usize {
-        let buckets = self.table.buckets();
-        let most = most.min(buckets);
-        for looked in 0..most {
-            let bucket = full_bucket(&self.table, seed.wrapping_add(looked) % buckets);
-            if bucket.is_some_and(|bucket| show(bucket.0, bucket.1.get()).is_break()) {
-                return looked + 1;
-            }
-        }
-        most
-    }
 }
 
 /// Returns the entry in bucket `index`, or `None` if the bucket is empty.
