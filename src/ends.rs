@@ -177,7 +177,12 @@ impl<T> Ends<T> {
     #[inline]
     pub(crate) fn end_unheard(&self, stats: &Stats, ended: Ended<T>) {
         stats.count(ended.cause.event());
-        self.discard(stats, ended.record);
+        // Most often nobody holds it but the store.
+        match Arc::try_unique(ended.record) {
+            Ok(last) if std::mem::needs_drop::<T>() => self.drop_last(stats, last),
+            Ok(last) => Record::release_last(last),
+            Err(held) => self.discard(stats, held),
+        }
     }
 
     /// Lets go of a record that the store held and no longer needs.
@@ -198,7 +203,7 @@ impl<T> Ends<T> {
         let Some(_delivery) = Delivery::enter(self.address()) else {
             return self.enqueue(vec![Leaving::Held(last.shareable())]);
         };
-        contain(stats, || drop(last));
+        contain(stats, || Record::release_last(last));
         self.hand_on(stats);
     }
 
@@ -210,7 +215,7 @@ impl<T> Ends<T> {
     ) {
         if !std::mem::needs_drop::<T>() {
             // Nobody is told, and no user code is involved: this only frees memory.
-            held.into_iter().for_each(drop);
+            held.into_iter().for_each(Record::release);
             return;
         }
         self.let_go(stats, held.into_iter().map(Leaving::Held));

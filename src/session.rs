@@ -75,13 +75,13 @@ fn let_go<T>(
     draft: Option<Arc<Record<T>>>,
     copy: Option<Arc<Record<T>>>,
 ) {
-    drop((base, draft, copy));
+    [base, draft, copy].into_iter().flatten().for_each(Record::release);
 }
 
 #[cold]
 #[inline(never)]
 fn free<T>(last: UniqueArc<Record<T>>) {
-    drop(last);
+    Record::release_last(last);
 }
 
 /// Returns the record of a handle's base.
