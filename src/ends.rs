@@ -177,8 +177,13 @@ impl<T> Ends<T> {
     #[inline]
     pub(crate) fn end_unheard(&self, stats: &Stats, ended: Ended<T>) {
         stats.count(ended.cause.event());
-        // Most often nobody holds it but the store.
-        match Arc::try_unique(ended.record) {
+        self.discard_last(stats, ended.record);
+    }
+
+    /// Like [`discard`](Self::discard), of a record that is most likely held by nobody else.
+    #[inline]
+    pub(crate) fn discard_last(&self, stats: &Stats, held: Arc<Record<T>>) {
+        match Arc::try_unique(held) {
             Ok(last) if std::mem::needs_drop::<T>() => self.drop_last(stats, last),
             Ok(last) => Record::release_last(last),
             Err(held) => self.discard(stats, held),

@@ -89,6 +89,15 @@ impl<T> Record<T> {
         self.word.compare_exchange(fresh, word, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
+    /// Like [`adopt`](Self::adopt), for who holds the only reference.
+    fn adopt_alone(&mut self, word: Word) -> bool {
+        let fresh = self.is_fresh();
+        if fresh {
+            self.word = AtomicU64::new(word.to_bits());
+        }
+        fresh
+    }
+
     #[inline]
     pub(crate) fn is_fresh(&self) -> bool {
         self.word() == FRESH
@@ -235,14 +244,15 @@ impl<T> Entry<T> {
     /// outside the lock; or gives the record back, if it was some session's before.
     pub(crate) fn commit(
         &mut self,
-        record: Arc<Record<T>>,
+        mut record: Arc<Record<T>>,
         word: Word,
     ) -> Result<Arc<Record<T>>, Arc<Record<T>>> {
-        if record.adopt(word) {
-            Ok(std::mem::replace(&mut self.record, record))
-        } else {
-            Err(record)
-        }
+        let adopted = match Arc::get_mut(&mut record) {
+            // Nobody else could store it at the same time.
+            Some(own) => own.adopt_alone(word),
+            None => record.adopt(word),
+        };
+        if adopted { Ok(std::mem::replace(&mut self.record, record)) } else { Err(record) }
     }
 }
 

@@ -254,17 +254,18 @@ impl<T> Inner<T> {
         record: Arc<Record<T>>,
         seen: Arc<Record<T>>,
     ) -> Result<(), SaveError> {
-        let changed = Arc::clone(&record);
-        let register = self.register.as_ref();
-        let change = register.map(|it| it.change(&changed.value, &seen, Some(&changed)));
+        let listed = self.register.as_ref().map(|register| (register, Arc::clone(&record)));
+        let change = listed.as_ref().map(|(it, data)| it.change(&data.value, &seen, Some(data)));
         let committed = match change.transpose() {
             Ok(change) => self.commit_seen(place, record, &seen, change.as_ref()),
             Err(TooLarge) => Committed::TooLarge(record),
         };
-        self.ends.discard(&self.stats, changed);
+        if let Some((_, data)) = listed {
+            self.ends.discard(&self.stats, data);
+        }
         self.ends.discard(&self.stats, seen);
         let (result, left) = committed.into_result();
-        self.ends.discard(&self.stats, left);
+        self.ends.discard_last(&self.stats, left);
         result
     }
 

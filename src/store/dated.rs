@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use triomphe::Arc;
 
+use super::commit::Committed;
 use super::lifetime::Dating;
 use super::walk::Removal;
 use super::{Expiry, Inner, SessionStore};
@@ -147,7 +148,7 @@ impl<T> Inner<T> {
     ) -> Result<(), SaveError> {
         let (now, place) = (self.clock.now(), self.gate.place(id));
         let dating = Dating::Until(expiry);
-        self.commit(now, &place, record, None, |_| true, dating).into_result().0
+        conclude(self.commit(now, &place, record, None, |_| true, dating))
     }
 
     #[inline(never)]
@@ -163,7 +164,7 @@ impl<T> Inner<T> {
         let change = register.change_of(&data.value)?;
         let (now, place) = (self.clock.now(), self.gate.place(id));
         let dating = Dating::Until(expiry);
-        self.commit(now, &place, record, Some(&change), |_| true, dating).into_result().0
+        conclude(self.commit(now, &place, record, Some(&change), |_| true, dating))
     }
 
     /// Lets the sweep know how long such sessions live, by powers of two: what is left until a fixed
@@ -174,6 +175,13 @@ impl<T> Inner<T> {
             self.sweep.hasten(power.map_or(0, |power| 1 << power));
         }
     }
+}
+
+/// Drops what a commit left over, which is no user code.
+fn conclude<T>(committed: Committed<T>) -> Result<(), SaveError> {
+    let (result, left) = committed.into_result();
+    Record::release(left);
+    result
 }
 
 #[cfg(test)]
