@@ -7,7 +7,7 @@
 //! until no reader names the shard; readers after it take the lock. This is *BRAVO* (Dice and Kogan,
 //! "BRAVO: Biased Locking for Reader-Writer Locks", USENIX ATC 2019), but for when the bias comes back:
 //! with a survey of the shards, if nobody has had the exclusive lock since the survey before. And where so few
-//! threads work that there is hardly anybody to wait for, with each writer that has read since its last write.
+//! threads work that there is hardly anybody to wait for, with a writer that has read since its last write but one.
 //!
 //! Knows nothing of tables and of who may wait for whom: `shards.rs` has the locks, `gate.rs` the order.
 
@@ -36,7 +36,7 @@ const NOWHERE: usize = 0;
 
 /// Nanoseconds from the beginning of one survey of the shards to that of the next, at the least: a tick of the
 /// coarse clock at the kernel's usual 250 Hz. About so often, at the most, has a shard's writer to look for readers
-/// without a lock.
+/// without a lock, but for those who give the bias back.
 const SURVEY: u64 = 4_000_000;
 
 /// Shards that are looked at together, at the most: as many as a slice of the sweep visits. Where all of them
@@ -45,6 +45,8 @@ const PART: usize = 128;
 
 /// Of so many reads of a thread that took a lock one asks for a survey. A model cannot wait.
 const READS: usize = if cfg!(cloakroom_loom) { 1 } else { 256 };
+
+const _: () = assert!(align_of::<Shard>() > HAS_READ, "no shard's address is one of those numbers");
 
 /// Each shard's bias, and who reads where because of it.
 pub(crate) struct Bias {
@@ -78,7 +80,7 @@ struct Reader {
     locked: AtomicUsize,
 }
 
-/// A reader that has announced itself: as long as it lives, no writer is in its shard.
+/// A reader that has announced itself: as long as it lives, nobody changes what is in its shard.
 pub(crate) struct Announced<'a>(&'a AtomicUsize);
 
 impl Drop for Announced<'_> {
@@ -101,9 +103,10 @@ impl Bias {
         }
     }
 
-    /// Announces the calling thread as a reader of a shard; `None` if it has to take the lock.
+    /// Announces the calling thread as a reader of a shard; `None` if it has to take the lock. `before` is called in
+    /// between, if the shard is biased.
     #[inline(always)]
-    pub(crate) fn announce(&self, shard: usize) -> Option<Announced<'_>> {
+    pub(crate) fn announce(&self, shard: usize, before: impl FnOnce()) -> Option<Announced<'_>> {
         let shard = &self.shards[shard];
         // Relaxed: asked again below.
         if !shard.biased.load(Ordering::Relaxed) {
@@ -119,6 +122,7 @@ impl Bias {
         if at.load(Ordering::Relaxed) > HAS_READ {
             return None;
         }
+        before();
         // SeqCst, both, as in `take` and `is_at`: of a reader that announces itself and then asks for the bias, and
         // a writer that takes the bias and then asks for readers, one at least sees what the other did.
         at.store(address(shard), Ordering::SeqCst);
@@ -192,17 +196,20 @@ impl Bias {
     }
 
     /// Biases a shard that the calling thread has written, if few threads work and this one has read enough to do
-    /// with the bias. The caller holds the exclusive lock, and is done with it.
+    /// with the bias, and releases its exclusive lock, of which nothing but the lock may be left.
     #[inline(always)]
-    pub(crate) fn give_back(&self, shard: usize) {
-        let Some(stripe) = stripe::mine() else { return };
-        let at = &self.readers[stripe].at;
-        // Relaxed: the thread's own.
-        let left = at.load(Ordering::Relaxed);
-        if (NOWHERE + 1..=HAS_READ).contains(&left) && stripe::are_few() {
-            at.store(left - 1, Ordering::Release);
-            self.begin(shard);
+    pub(crate) fn give_back<L>(&self, shard: usize, lock: L) {
+        if let Some(stripe) = stripe::mine() {
+            let at = &self.readers[stripe].at;
+            // Relaxed: the thread's own.
+            let left = at.load(Ordering::Relaxed);
+            if (NOWHERE + 1..=HAS_READ).contains(&left) && stripe::are_few() {
+                at.store(left - 1, Ordering::Release);
+                self.begin(shard);
+            }
         }
+        // Last: the next writer has to find the bias.
+        drop(lock);
     }
 
     /// Looks at the next shards, if it is time to. `lock` locks one for reading, if that is possible at once.
@@ -315,7 +322,7 @@ mod tests {
     }
 
     fn biased(bias: &Bias) -> Vec<usize> {
-        (0..SHARDS).filter(|shard| bias.announce(*shard).is_some()).collect()
+        (0..SHARDS).filter(|shard| bias.announce(*shard, || ()).is_some()).collect()
     }
 
     #[test]
@@ -375,10 +382,10 @@ mod tests {
         bias.await_lock(1);
         bias.await_lock(1);
         bias.begin(1);
-        assert!(bias.is_awaited(1) && bias.announce(1).is_some());
+        assert!(bias.is_awaited(1) && bias.announce(1, || ()).is_some());
         bias.got_lock(1);
         bias.end(1);
-        assert!(bias.is_awaited(1) && bias.announce(1).is_none());
+        assert!(bias.is_awaited(1) && bias.announce(1, || ()).is_none());
         bias.got_lock(1);
         assert!(!bias.is_awaited(1) && !bias.is_awaited(0));
     }
@@ -388,7 +395,7 @@ mod tests {
         stripe::ask();
         let bias = Bias::new(2, 0);
         bias.begin(1);
-        let reader = bias.announce(1).unwrap();
+        let reader = bias.announce(1, || ()).unwrap();
         assert!(!bias.try_end(1));
         assert!(bias.is_on(1), "nobody was kept out");
 
@@ -409,7 +416,7 @@ mod tests {
             drop(reader);
             has_ended.recv().unwrap();
         });
-        assert!(bias.announce(1).is_none());
+        assert!(bias.announce(1, || ()).is_none());
         assert!(bias.try_end(1), "there is none");
     }
 
@@ -419,8 +426,8 @@ mod tests {
         let bias = Bias::new(2, 0);
         bias.begin(0);
         bias.begin(1);
-        let reader = bias.announce(0).unwrap();
-        assert!(bias.announce(1).is_none() && bias.announce(0).is_none());
+        let reader = bias.announce(0, || ()).unwrap();
+        assert!(bias.announce(1, || ()).is_none() && bias.announce(0, || ()).is_none());
         assert!(!bias.try_end(0), "the first announcement stands");
         drop(reader);
         assert!(bias.try_end(0));
@@ -441,7 +448,7 @@ mod tests {
         bias.begin(0);
         bias.begin(1);
         other.begin(1);
-        let _reader = bias.announce(0).unwrap();
+        let _reader = bias.announce(0, || ()).unwrap();
         assert!(other.try_end(1) && bias.try_end(1));
         assert!(!bias.try_end(0));
     }
@@ -450,7 +457,7 @@ mod tests {
     fn thread_that_has_yet_to_ask_for_a_stripe_takes_the_lock() {
         let bias = Bias::new(2, 0);
         bias.begin(0);
-        let first = || (bias.announce(0).is_some(), bias.announce(0).is_some());
+        let first = || (bias.announce(0, || ()).is_some(), bias.announce(0, || ()).is_some());
         let (first, second) = thread::scope(|scope| scope.spawn(first).join().unwrap());
         assert!(!first && second, "it asks for one, and has it the next time");
     }

@@ -190,6 +190,11 @@ impl<T> Ends<T> {
         }
     }
 
+    /// Wakes those who watch a session that is to end at another time than they know.
+    pub(crate) fn stir(&self, stats: &Stats, id: SessionId) {
+        self.watched.stir(id, |waker| contain(stats, || waker.wake()));
+    }
+
     /// Lets go of a record that the store held and no longer needs.
     #[inline]
     pub(crate) fn discard(&self, stats: &Stats, held: Arc<Record<T>>) {

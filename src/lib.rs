@@ -38,13 +38,14 @@
 //!   does a bounded bit, and garbage stays bounded, with or without reads.
 //! * **Bounded is bounded.** [`max_sessions`](Builder::max_sessions) is never exceeded.
 //! * **Your code never runs under a lock.** Closures, listeners, `Clone` and `Drop` may call the store,
-//!   and may panic.
+//!   and may panic. (Not two at once: where the `Drop` of what a closure was shown panics too, while the
+//!   closure's panic unwinds, Rust aborts.)
 //!
 //! What is lock-free and what is not: sliding and ending a deadline, counting, drawing an id, reading
 //! the clock and `len` are. A load holds its shard's lock, shared, for one probe, and none where nobody has
-//! written the shard for a few milliseconds, or where hardly any thread could; whatever changes the table
-//! holds it exclusively, for a probe and at times the growth of that shard's table. Nothing ever waits for
-//! the whole map.
+//! written the shard for a few milliseconds, or where one or two threads do all the work and mostly read;
+//! whatever changes the table holds it exclusively, for a probe and at times the growth of that shard's
+//! table. Nothing ever waits for the whole map.
 //!
 //! # Security
 //!

@@ -146,9 +146,8 @@ impl<T> Shards<T> {
     #[inline(always)]
     pub(crate) fn announce(&self, shard: usize) -> Option<Inside<'_, T>> {
         let lock = &*self.map.shards()[shard];
-        // Announcing takes a locked instruction, behind which a load would only begin.
-        fetch(std::ptr::from_ref(lock).cast());
-        let announced = self.bias.announce(shard)?;
+        // Announcing takes a locked instruction, behind which a read of the table would only begin.
+        let announced = self.bias.announce(shard, || fetch(std::ptr::from_ref(lock).cast()))?;
         Some(Inside { lock, _announced: announced })
     }
 
@@ -208,7 +207,8 @@ impl<T> Inside<'_, T> {
     pub(crate) fn show<R>(self, place: &Place, show: impl FnOnce(&Entry<T>) -> R) -> Option<R> {
         // SAFETY: the table lives as long as its lock. Nobody changes it while `_announced` lives, which is dropped
         // last here: whoever wants to has the exclusive lock and makes an `Exclusive`, the only way to a `&mut`, once
-        // `bias` says that nobody is announced for the shard; and `bias` lets no thread announce itself twice.
+        // `bias` says that nobody is announced for the shard; and `bias` lets no thread announce itself twice. One that
+        // `leave` has let readers in to is only a lock's guard by then, which holds no `&mut` and drops none.
         let table = unsafe { &*self.lock.data_ptr() };
         Some(show(find(table, place)?))
     }
@@ -301,7 +301,8 @@ impl<T> Exclusive<'_, T> {
     /// Leaves a shard that is likely to be read next: by readers without its lock, if few threads work.
     #[inline(always)]
     pub(crate) fn leave(self) {
-        self.bias.give_back(self.shard);
+        let Self { table, bias, shard, .. } = self;
+        bias.give_back(shard, table);
     }
 
     pub(crate) fn find(&mut self, place: &Place) -> Option<&mut Entry<T>> {

@@ -61,8 +61,7 @@ type Seen<T> = (Tick, Option<triomphe::Arc<Record<T>>>);
 ///
 /// `load`, `peek`, `touch`, `contains` and `expires_in` take one shard's shared lock for one probe, and
 /// none where nobody has written the shard for a few milliseconds, or where only one or two threads of the process use
-/// stores and read between their writes: they then announce themselves in a word
-/// of their thread's own, for which whoever writes looks first. (This is *BRAVO*, Dice and Kogan, "BRAVO:
+/// stores, and mostly read: they then announce themselves in a word of their thread's own, for which whoever writes looks first. (This is *BRAVO*, Dice and Kogan, "BRAVO:
 /// Biased Locking for Reader-Writer Locks", USENIX ATC 2019. Of more than 64 threads at a time, those that
 /// came last take locks.)
 /// Whatever changes the table takes one shard's exclusive lock, and `rotate` two. That is a bounded

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
@@ -85,6 +86,18 @@ impl Watched {
         self.count.fetch_sub(before - left, Ordering::Relaxed);
     }
 
+    /// Wakes those who watch a session, through `wake`, which runs user code.
+    pub(crate) fn stir(&self, id: SessionId, wake: impl FnMut(Waker)) {
+        if !self.any() {
+            return;
+        }
+        let part = self.part(id).lock();
+        let watches = part.get(&id).into_iter().flatten();
+        let wakers: Vec<Waker> = watches.filter_map(|watch| watch.0.lock().waker.take()).collect();
+        drop(part);
+        wakers.into_iter().for_each(wake);
+    }
+
     /// Tells those who watch a session that it has ended, and wakes them through `wake`, which runs user code.
     pub(crate) fn end(&self, id: SessionId, cause: Cause, mut wake: impl FnMut(Waker)) {
         if !self.any() {
@@ -115,8 +128,9 @@ impl Watched {
 /// # Expiry
 ///
 /// There is no timer. That a session has expired is noticed when it is swept, which traffic anywhere in the store
-/// brings about within a sixteenth of the shortest lifetime, or at the next poll. In a store that may fall silent,
-/// poll it again after [`expires_in`](SessionStore::expires_in), or whenever the connection is pinged: a timeout
+/// brings about within a sixteenth of the shortest lifetime, or within some seconds where a session was given one below
+/// 16 s by [`set_expiry`](SessionStore::set_expiry); or at the next poll. Whoever waits is woken, to poll again, when
+/// the session is to end at another time than before. In a store that may fall silent, poll it again after [`expires_in`](SessionStore::expires_in), or whenever the connection is pinged: a timeout
 /// around the future does both.
 ///
 /// # Examples
@@ -151,7 +165,7 @@ impl<T> Watch<T> {
     /// Wakes when the session is to expire, so that it returns in time even if nobody uses the store. Not for a
     /// listener or a `Drop` of the data: of ends that are noticed there one is told after they have returned.
     #[cfg(not(cloakroom_loom))]
-    pub fn wait(mut self) -> Cause {
+    pub fn wait(self) -> Cause {
         struct Unpark(std::thread::Thread);
         impl std::task::Wake for Unpark {
             fn wake(self: Arc<Self>) {
@@ -159,24 +173,22 @@ impl<T> Watch<T> {
             }
         }
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        let mut context = Context::from_waker(&waker);
+        let context = Context::from_waker(&waker);
         loop {
-            if let Poll::Ready(cause) = Pin::new(&mut self).poll(&mut context) {
-                return cause;
-            }
-            // Nothing to wait for but a wake-up, if it lives for ever or has just ended.
-            match self.store.expires_in(&self.id) {
-                None | Some(std::time::Duration::MAX) => std::thread::park(),
-                Some(left) => std::thread::park_timeout(left),
+            match self.look(&context) {
+                Ok(cause) => return cause,
+                // Nothing to wait for but a wake-up, if it lives for ever, or has ended and whoever took it out of the
+                // table is about to tell.
+                Err(None | Some(Duration::MAX)) => std::thread::park(),
+                Err(Some(left)) => std::thread::park_timeout(left),
             }
         }
     }
-}
 
-impl<T> Future for Watch<T> {
-    type Output = Cause;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Cause> {
+    /// Returns why the session has ended, or else how long it will live; `None` for that if it has ended and nobody was
+    /// told yet. From then on the task is woken. What is returned is of one look at the session: between two, it might
+    /// expire unseen.
+    fn look(&self, context: &Context<'_>) -> Result<Cause, Option<Duration>> {
         let waker = context.waker().clone();
         let before = {
             let mut seen = self.state.0.lock();
@@ -184,11 +196,16 @@ impl<T> Future for Watch<T> {
         };
         // Its drop is user code.
         drop(before);
-        self.store.end_if_expired(self.id);
-        match self.state.0.lock().cause {
-            Some(cause) => Poll::Ready(cause),
-            None => Poll::Pending,
-        }
+        let left = self.store.end_if_expired(self.id);
+        self.state.0.lock().cause.ok_or(left)
+    }
+}
+
+impl<T> Future for Watch<T> {
+    type Output = Cause;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Cause> {
+        self.look(context).map_or(Poll::Pending, Poll::Ready)
     }
 }
 

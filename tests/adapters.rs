@@ -274,7 +274,7 @@ mod of_async_session {
     use ::async_session::{Session, SessionStore as _};
 
     use super::*;
-    use cloakroom::adapters::async_session::{Store, session_id};
+    use cloakroom::adapters::async_session::{State, Store, session_id};
 
     fn session(lifetime: Option<Duration>) -> Session {
         let mut session = Session::new();
@@ -370,6 +370,20 @@ mod of_async_session {
         let ids = [&cookie, &other].map(|cookie| load(&store, cookie).unwrap().id().to_owned());
         assert_eq!(ids[1], Session::id_from_cookie_value(&other).unwrap());
         assert_ne!(ids[0], ids[1]);
+    }
+
+    #[test]
+    fn states_of_the_same_values_are_equal_in_whatever_order_they_came() {
+        let store = Store::default();
+        let states = [1, 1, 2].map(|last| {
+            let mut session = Session::new();
+            let keys = (0..9).map(|key| (key, 7)).chain([(9, last)]);
+            keys.for_each(|(key, value)| session.insert(&key.to_string(), value).unwrap());
+            let id = session_id(session.id());
+            block_on(store.store_session(session)).unwrap();
+            State::clone(&store.sessions().peek(&id).unwrap())
+        });
+        assert!(states[0] == states[1] && states[0] != states[2]);
     }
 
     #[test]

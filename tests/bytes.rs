@@ -353,3 +353,16 @@ fn bound_holds_whatever_grows_shrinks_and_comes_at_the_same_time() {
         assert_eq!((store.stats().bytes, store.len()), (0, 0));
     }
 }
+
+/// Large or not: there is nothing that it would be too large for.
+#[test]
+fn late_save_of_what_is_too_large_is_of_a_session_that_has_ended() {
+    let store = builder(50).build().unwrap();
+    let mut session = store.create_with(7);
+    assert!(store.destroy(session.id()));
+    *session = 51;
+    assert_eq!(store.try_save(&mut session), Err(SaveError::Gone));
+    assert!(!store.save(&session));
+    assert_eq!(store.try_update(session.id(), |data| *data = 51), Err(SaveError::Gone));
+    assert_eq!(store.stats().saves_refused, 2);
+}

@@ -188,3 +188,19 @@ fn watch_shows_no_id_in_its_debug_output() {
     let text = format!("{:?}", store.watch(session.id()));
     assert!(text.contains("Watch") && !text.contains(session.id().to_token().as_str()));
 }
+
+/// Whoever waits has been told how long the session would live, and sleeps as long.
+#[test]
+fn watch_is_woken_when_the_session_is_to_end_sooner() {
+    let store = SessionStore::<u64>::builder().clock(ManualClock::new()).build().unwrap();
+    let session = store.create();
+    let bell = Arc::new(Bell::default());
+    let mut watch = store.watch(session.id()).unwrap();
+    assert_eq!(poll(&mut watch, &bell), Poll::Pending);
+    assert!(store.set_expiry(session.id(), Duration::from_secs(60)));
+    assert_eq!(bell.rung(), 1);
+    assert_eq!(poll(&mut watch, &bell), Poll::Pending);
+    assert!(store.set_expiry(session.id(), Duration::ZERO));
+    assert_eq!(bell.rung(), 2);
+    assert_eq!(watch.wait(), Cause::Expired);
+}

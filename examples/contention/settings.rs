@@ -175,10 +175,7 @@ impl Settings {
         if let Ids::Buffered = self.ids {
             builder = builder.id_source(IdSource::Buffered);
         }
-        builder.build().map_err(|error| {
-            let flag = format!("--{}", error.setting().replace('_', "-"));
-            error.to_string().replacen(error.setting(), &flag, 1)
-        })
+        builder.build().map_err(|error| flags::refused(&error, &[]))
     }
 }
 

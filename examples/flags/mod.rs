@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
+use cloakroom::BuildError;
 
 /// Returns the flags, or what is wrong with them in one sentence. `--help` prints and exits.
 pub(crate) fn parse<F: Parser>() -> Result<F, String> {
@@ -10,10 +11,20 @@ pub(crate) fn parse<F: Parser>() -> Result<F, String> {
         if !error.use_stderr() {
             error.exit();
         }
+        // Up to the empty line before the usage: a value may have lines of its own.
         let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        format!("{}; see --help", first.trim_start_matches("error: "))
+        let sentence = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+        format!("{}; see --help", sentence.trim_start_matches("error: "))
     })
+}
+
+/// Returns what is wrong with a store's settings, by the names of the flags: those of the settings, unless `others` has
+/// another.
+pub(crate) fn refused(error: &BuildError, others: &[(&str, &str)]) -> String {
+    let setting = error.setting();
+    let other = others.iter().find(|(of, _)| *of == setting).map(|(_, flag)| (*flag).to_owned());
+    let flag = other.unwrap_or_else(|| format!("--{}", setting.replace('_', "-")));
+    error.to_string().replacen(setting, &flag, 1)
 }
 
 /// Reads a time, such as `30m`; for `value_parser`.

@@ -115,7 +115,10 @@ async fn run() -> Result<(), String> {
         .index_by(|visitor: &Visitor| visitor.user.as_deref().map(Subject::from))
         .max_per_subject(flags.max_per_user, OnLimit::RevokeOldest)
         .build()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| {
+            let others = [("idle_timeout", "--idle"), ("max_per_subject", "--max-per-user")];
+            flags::refused(&error, &others)
+        })?;
     // Everything else that publishes through the `metrics` facade is on the same page.
     let prometheus = PrometheusBuilder::new().install_recorder();
     let prometheus = prometheus.map_err(|error| error.to_string())?;

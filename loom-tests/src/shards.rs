@@ -85,7 +85,7 @@ impl<T> Shards<T> {
             // As a thread of a process has that ever counted.
             stripe::ask();
         }
-        let announced = self.bias.announce(shard)?;
+        let announced = self.bias.announce(shard, || ())?;
         watch::announced();
         Some(Inside { seen: self.locks[shard].seen(), _announced: announced })
     }
@@ -399,8 +399,7 @@ impl<T> Exclusive<'_, T> {
     pub(crate) fn leave(self) {
         let Self { table, race, bias, shard, held } = self;
         drop((table, race));
-        bias.give_back(shard);
-        drop(held);
+        bias.give_back(shard, held);
     }
 
     fn table(&mut self) -> &mut Table<T> {

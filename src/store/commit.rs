@@ -222,7 +222,7 @@ impl<T> Inner<T> {
     where
         T: Clone,
     {
-        let change = register.change_of(session)?;
+        let change = register.change_of(session).map_err(|large| self.refuse_of(large, session))?;
         self.saved(session, self.commit_handle(session, Some(&change), |_| true))
     }
 
@@ -241,10 +241,11 @@ impl<T> Inner<T> {
 
     /// Asks what a save of this handle may change in the register, if there is one. Runs user code.
     #[inline(always)]
-    fn change<'a>(&'a self, session: &'a Session<T>) -> Result<Option<Change<'a, T>>, TooLarge> {
+    fn change<'a>(&'a self, session: &'a Session<T>) -> Result<Option<Change<'a, T>>, SaveError> {
         let Some(register) = &self.register else { return Ok(None) };
         let (base, draft) = session.versions();
-        register.change(session, base, draft).map(Some)
+        let change = register.change(session, base, draft);
+        change.map(Some).map_err(|large| self.refuse_of(large, session))
     }
 
     /// Stores an updated copy of what was seen, if that is still stored, and drops what is left over.

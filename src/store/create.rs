@@ -277,7 +277,7 @@ impl<T> Inner<T> {
         }
     }
 
-    fn is_taken(&self, id: SessionId, now: Tick) -> bool {
+    pub(super) fn is_taken(&self, id: SessionId, now: Tick) -> bool {
         let live = self.gate.read(&self.gate.place(id), |entry| entry.is_live(now));
         live.unwrap_or(false)
     }

@@ -110,7 +110,8 @@ impl<T> SessionStore<T> {
     {
         let inner = &*self.inner;
         let record = Record::fresh(data);
-        let replaced = match (inner.resolve(id.named()), &inner.register) {
+        let id = inner.resolve(id.named());
+        let replaced = match (id, &inner.register) {
             (None, _) => Err(SaveError::Gone),
             (Some(id), None) => inner.replace_unlisted(id, record, expiry),
             (Some(id), Some(register)) => inner.replace_listed(id, record, expiry, register),
@@ -118,6 +119,7 @@ impl<T> SessionStore<T> {
         match replaced {
             Ok(()) => {
                 inner.keep_pace(expiry);
+                id.into_iter().for_each(|id| inner.ends.stir(&inner.stats, id));
                 Ok(true)
             }
             Err(SaveError::Gone) => {
@@ -161,7 +163,7 @@ impl<T> Inner<T> {
     ) -> Result<(), SaveError> {
         let data = Arc::clone(&record);
         // User code, before anything is locked.
-        let change = register.change_of(&data.value)?;
+        let change = register.change_of(&data.value).map_err(|large| self.refuse(large, id))?;
         let (now, place) = (self.clock.now(), self.gate.place(id));
         let dating = Dating::Until(expiry);
         conclude(self.commit(now, &place, record, Some(&change), |_| true, dating))

@@ -36,6 +36,11 @@ impl From<Duration> for Expiry {
     }
 }
 
+/// Returns how long it is until a deadline that is not past.
+fn left(now: Tick, deadline: Tick) -> Duration {
+    if deadline == NEVER { Duration::MAX } else { Duration::from_nanos(deadline - now) }
+}
+
 impl<T> SessionStore<T> {
     /// Counts as activity: with an idle timeout, moves the session's deadline. Returns `true` if the
     /// session is live.
@@ -67,10 +72,7 @@ impl<T> SessionStore<T> {
     #[must_use]
     pub fn expires_in(&self, id: impl AsSessionId) -> Option<Duration> {
         let deadline = self.inner.ask(id.named(), Entry::live_until);
-        deadline.map(|(now, deadline)| match deadline {
-            NEVER => Duration::MAX,
-            deadline => Duration::from_nanos(deadline - now),
-        })
+        deadline.map(|(now, deadline)| left(now, deadline))
     }
 
     /// Sets when a live session ends, instead of what the store's settings say. Returns `false`, and
@@ -113,6 +115,9 @@ impl<T> SessionStore<T> {
         if let (true, Expiry::After(lifetime)) = (live, expiry) {
             self.inner.sweep.hasten(ticks(lifetime));
         }
+        if live {
+            self.inner.ends.stir(&self.inner.stats, id);
+        }
         self.inner.tend(now);
         live
     }
@@ -137,16 +142,18 @@ impl<T> SessionStore<T> {
         &self.inner.ends.watched
     }
 
-    /// Takes a session that has expired out of the table.
-    pub(crate) fn end_if_expired(&self, id: SessionId) {
+    /// Takes a session that has expired out of the table, and returns how long one that has not will live.
+    pub(crate) fn end_if_expired(&self, id: SessionId) -> Option<Duration> {
         let inner = &*self.inner;
         let now = inner.clock.now();
         let place = inner.gate.place(id);
-        if inner.gate.read(&place, |entry| entry.is_live(now)) == Some(false) {
+        let deadline = inner.gate.read(&place, |entry| entry.live_until(now))?;
+        if deadline.is_none() {
             let ended = take_dead(&mut inner.gate.exclusive(place.shard), &place, now);
             inner.capacity.release(usize::from(ended.is_some()));
             inner.tell(ended);
         }
+        deadline.map(|deadline| left(now, deadline))
     }
 
     /// Gives a session a new id. Returns `true` if it did; `false`, and changes nothing, if the

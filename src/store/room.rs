@@ -8,10 +8,14 @@ use crate::capacity::{OnFull, Slot as Room};
 use crate::clock::Tick;
 use crate::ends::{Cause, Ended};
 use crate::entry::Entry;
+use crate::error::SaveError;
 use crate::id::SessionId;
 use crate::index::{Index, Located, Slot, Standing};
 use crate::register::Register;
+use crate::session::Session;
+use crate::stats::Event;
 use crate::sync::Backoff;
+use crate::weigh::TooLarge;
 
 /// Guests compared for one eviction: as many as a store without subjects compares.
 const SAMPLE: usize = 16;
@@ -42,6 +46,22 @@ enum Choice {
 }
 
 impl<T> Inner<T> {
+    /// Like [`refuse`](Self::refuse), and counts it, of a save by a handle.
+    #[cold]
+    pub(super) fn refuse_of(&self, large: TooLarge, session: &Session<T>) -> SaveError {
+        let refused = self.refuse(large, *session.id());
+        if refused == SaveError::Gone {
+            self.stats.count(Event::SavedGone);
+        }
+        refused
+    }
+
+    /// Says why what is too large for a session is not stored: because it is, or because there is no session.
+    #[cold]
+    pub(super) fn refuse(&self, TooLarge: TooLarge, id: SessionId) -> SaveError {
+        if self.is_taken(id, self.clock.now()) { SaveError::TooLarge } else { SaveError::Gone }
+    }
+
     /// Returns a slot, taken from a guest if the store is full, or `None` if all room is held by subjects, or by
     /// guests whom the store may not end. What was evicted goes to `ended`.
     pub(super) fn make_room_among_guests(

@@ -10,11 +10,11 @@ use super::run::{Data, Run, same};
 impl Reference {
     /// Returns what a store may answer to a commit: one thing, unless it depends on what a sweep finds.
     pub(super) fn outcomes(&self, id: Option<SessionId>, data: u32) -> Vec<Result<(), SaveError>> {
-        if self.is_too_large(data) {
-            return vec![Err(SaveError::TooLarge)];
-        }
         if self.live(id).is_none() {
             return vec![Err(SaveError::Gone)];
+        }
+        if self.is_too_large(data) {
+            return vec![Err(SaveError::TooLarge)];
         }
         let stored = self.displaced_by(id, data).map(|_| ());
         let stored = stored.map_err(|_| SaveError::SubjectLimit);

@@ -45,6 +45,25 @@ fn destroy_is_final_for_readers_without_the_lock() {
     });
 }
 
+/// The one that comes in behind another finds the bias that this one has given back, and waits for whom it let in.
+#[test]
+fn writer_behind_a_writer_waits_until_nobody_reads_without_the_lock() {
+    biased(2, || {
+        let (store, session, reader) = one_reader();
+        reader.join().unwrap();
+        let [mut first, mut second] = [(); 2].map(|()| store.load(&session).unwrap());
+        (*first, *second) = (8, 9);
+        let writer = thread::spawn({
+            let store = store.clone();
+            move || assert!(store.save(&second))
+        });
+        assert!(store.save(&first));
+        let read = store.load(&session).map(|session| *session);
+        assert!([Some(8), Some(9)].contains(&read), "{read:?}");
+        writer.join().unwrap();
+    });
+}
+
 /// What its word says after a write of its own elsewhere tells so, too.
 #[test]
 fn reader_that_has_gone_on_to_write_elsewhere_has_left() {
@@ -55,7 +74,6 @@ fn reader_that_has_gone_on_to_write_elsewhere_has_left() {
         let reader = thread::spawn({
             let (store, session) = (store.clone(), *handle.id());
             move || {
-                // The first read gets it a stripe.
                 let read = [(); 2].map(|()| store.load(&session).map(|session| *session));
                 assert!(store.destroy(&other));
                 read
