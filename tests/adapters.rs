@@ -45,7 +45,13 @@ mod tower {
     use time::OffsetDateTime;
 
     use super::*;
-    use cloakroom::adapters::tower_sessions::{Store, session_id, tower_id};
+    use cloakroom::Cause;
+    use cloakroom::adapters::tower_sessions::{State, Store, session_id, tower_id};
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Wake, Waker};
 
     fn record(lifetime: Duration) -> Record {
         let data = HashMap::from([("user".to_owned(), "Sherlock Holmes".into())]);
@@ -133,6 +139,40 @@ mod tower {
         let store = Store::default();
         block_on(store.save(&record(HOUR))).unwrap();
         assert_eq!((store.sessions().stats().saves_refused, store.sessions().len()), (1, 0));
+    }
+
+    #[test]
+    fn late_save_is_no_error_however_large_it_is() {
+        let weigh = |state: &State| if state.get("large").is_some() { 2_000 } else { 1 };
+        let builder = SessionStore::builder().max_bytes(1_000, weigh);
+        let store = Store::from(builder.build().unwrap());
+        let mut record = create(&store, HOUR);
+        record.data.insert("large".to_owned(), true.into());
+        let refused = block_on(store.save(&record)).unwrap_err();
+        assert!(refused.to_string().contains("max_bytes"), "{refused}");
+        block_on(store.delete(&record.id)).unwrap();
+        block_on(store.save(&record)).unwrap();
+        assert_eq!(store.sessions().stats().saves_refused, 1);
+    }
+
+    #[test]
+    fn save_with_an_earlier_date_wakes_who_watches() {
+        struct Bell(AtomicBool);
+        impl Wake for Bell {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let store = Store::default();
+        let mut record = create(&store, HOUR);
+        let mut watch = store.sessions().watch(&session_id(record.id)).unwrap();
+        let bell = Arc::new(Bell(AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&bell));
+        assert!(Pin::new(&mut watch).poll(&mut Context::from_waker(&waker)).is_pending());
+        record.expiry_date = OffsetDateTime::now_utc() - MINUTE;
+        block_on(store.save(&record)).unwrap();
+        assert!(bell.0.load(Ordering::SeqCst));
+        assert_eq!(watch.wait(), Cause::Expired);
     }
 
     #[test]
