@@ -3,6 +3,7 @@
 //! A subject's list says which ids to look at, some at a time; what is answered, and what is ended, is decided for
 //! each session under its own shard's lock. So a subject with a million sessions delays nobody by more than a slice.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use super::room::is_in;
@@ -59,7 +60,9 @@ impl<T> SessionStore<T> {
     /// Returns a subject's live sessions, the one that became the subject's last coming first. Counts as nobody's
     /// activity.
     ///
-    /// A session that is the subject's throughout the call is listed once, whether it is rotated meanwhile or not.
+    /// A session that is the subject's throughout the call is listed once, whether it is rotated meanwhile or not. No
+    /// id is listed twice; but a session that has left the subject during the call, was rotated, and has come back, may
+    /// be under both its ids.
     /// Empty in a store without [`index_by`](crate::Builder::index_by). Takes time for that subject's
     /// sessions only.
     ///
@@ -90,23 +93,15 @@ impl<T> SessionStore<T> {
     #[must_use]
     pub fn sessions_of(&self, subject: impl Into<Subject>) -> Vec<SessionInfo> {
         let wall = self.inner.clock.wall();
-        let mut found = Vec::new();
-        self.inner.each_of(&subject.into(), |register, at, slot, id| {
-            let sight = self.inner.sight(&register.index, at, slot, id);
-            found.extend(sight.map(|sight| sight.into_info(&wall)));
-        });
-        found
+        let sights = self.inner.sights(&subject.into()).into_iter();
+        sights.map(|sight| sight.into_info(&wall)).collect()
     }
 
     /// Returns how many live sessions a subject has, like the length of
     /// [`sessions_of`](Self::sessions_of).
     #[must_use]
     pub fn count_of(&self, subject: impl Into<Subject>) -> usize {
-        let mut count = 0;
-        self.inner.each_of(&subject.into(), |register, at, slot, id| {
-            count += usize::from(self.inner.sight(&register.index, at, slot, id).is_some());
-        });
-        count
+        self.inner.sights(&subject.into()).len()
     }
 
     /// Ends all sessions of a subject, and returns how many: "log out everywhere".
@@ -151,6 +146,23 @@ impl<T> Inner<T> {
             }
         }
         self.tend(self.clock.now());
+    }
+
+    /// Returns the live sessions of a subject, each once.
+    fn sights(&self, subject: &Subject) -> Vec<Sight> {
+        let (mut sights, mut moved) = (Vec::new(), false);
+        self.each_of(subject, |register, at, slot, id| {
+            let sight = self.sight(&register.index, at, slot, id);
+            moved |= sight.is_some_and(|sight| sight.id != id);
+            sights.extend(sight);
+        });
+        // Under another id than it was listed under: as one that was rotated, or as one that had been met before, has
+        // left the subject since, and has come back into the node of a session that has ended.
+        if moved {
+            let mut met = HashSet::new();
+            sights.retain(|sight| met.insert(sight.id));
+        }
+        sights
     }
 
     fn revoke_but(&self, subject: &Subject, keep: Option<Slot>) -> usize {

@@ -1,6 +1,6 @@
 //! Owns the judgement of recorded windows of one subject's sessions, and what is counted of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use cloakroom::SessionId;
 
@@ -124,10 +124,16 @@ impl History {
             let act = |event| Act { event, call: taken.call, ret: taken.ret };
             acts.extend(taken.events.iter().copied().map(act));
             let Some(Told { named, keep }) = &taken.told else { continue };
-            let numbers = named.iter().filter_map(|id| self.numbers.get(id)).copied();
-            let mut numbers: BTreeSet<_> = numbers.collect();
-            if numbers.len() < named.len() {
-                return Err(format!("{taken:?} names one twice, or one that nobody made"));
+            let (mut numbers, mut ids) = (BTreeSet::new(), HashSet::new());
+            for id in named {
+                let number = self.numbers.get(id).filter(|_| ids.insert(*id));
+                let Some(number) = number.copied() else {
+                    return Err(format!("{taken:?} names one twice, or one that nobody made"));
+                };
+                // Under another id, once more: what is promised once was the subject's throughout.
+                if !numbers.insert(number) {
+                    acts.push(act(Event::NotSubjects(number)));
+                }
             }
             let kept = keep.and_then(|keep| Some((*self.numbers.get(&keep)?, keep)));
             if let Some((number, keep)) = kept.filter(|(number, _)| !numbers.insert(*number)) {
