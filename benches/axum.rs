@@ -8,7 +8,8 @@
 //! |-----------------|--------------------------------------------------------------------|
 //! | `without`       | answers; what the others are compared with                         |
 //! | `no-op layer`   | the same in a layer that does nothing: what axum takes for any one |
-//! | `unused`        | the same in a session layer                                        |
+//! | `Extension`     | takes an `Extension` from axum's own layer: the least of this kind |
+//! | `unused`        | answers, in a session layer                                        |
 //! | `read`          | takes its session and reads it                                     |
 //! | `read, around`  | the same, with the layer around the router, not in it              |
 //! | `read, renewed` | the same, and the cookie goes out again with each response         |
@@ -24,12 +25,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header;
 use axum::response::Response;
 use axum::routing::{IntoMakeService, get};
+use axum::{Extension, Router};
 use cloakroom::adapters::axum::{CookieLifetime, Refused, Session, SessionLayer, SessionService};
 use cloakroom::{SessionId, SessionStore};
 use tokio::net::{TcpListener, TcpStream};
@@ -52,9 +53,10 @@ const BATCH: usize = 100;
 const CONNECTIONS: usize = 32;
 
 /// Each handler's name, and its path. The first is what the others are compared with.
-const ARMS: [(&str, &str); 7] = [
+const ARMS: [(&str, &str); 8] = [
     ("without", "/without"),
     ("no-op layer", "/no-op"),
+    ("Extension", "/extension"),
     ("unused", "/unused"),
     ("read", "/read"),
     ("read, around", "/around"),
@@ -63,6 +65,11 @@ const ARMS: [(&str, &str); 7] = [
 ];
 
 async fn without() -> &'static str {
+    "hello"
+}
+
+async fn extension(store: Extension<SessionStore<Payload>>) -> &'static str {
+    black_box(&store);
     "hello"
 }
 
@@ -88,6 +95,7 @@ fn routes(store: &SessionStore<Payload>) -> Router {
     Router::new()
         .route("/without", get(without))
         .route("/no-op", get(without).layer(Identity::new()))
+        .route("/extension", get(extension).layer(Extension(store.clone())))
         .route("/unused", get(without).layer(layer.clone()))
         .route("/read", get(read).layer(layer.clone()))
         .route("/renewed", get(read).layer(renewing))
