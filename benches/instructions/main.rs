@@ -56,8 +56,7 @@ const OPERATIONS: [(&str, Run); 21] = [
     }),
     ("save", |times| {
         let filled = Filled::new(ttl());
-        let mut handles: Vec<_> =
-            filled.ids.iter().map(|id| found(filled.store.load(id))).collect();
+        let mut handles = filled.handles();
         for i in 0..times {
             let handle = &mut handles[i % SESSIONS];
             handle[1] += 1;
@@ -74,8 +73,7 @@ const OPERATIONS: [(&str, Run); 21] = [
     // One thread among few, whose reads between two writes go without locks.
     ("nine-loads-and-a-save", |times| {
         let filled = Filled::new(ttl());
-        let mut handles: Vec<_> =
-            filled.ids.iter().map(|id| found(filled.store.load(id))).collect();
+        let mut handles = filled.handles();
         for i in 0..times {
             let handle = &mut handles[i % SESSIONS];
             handle[1] += 1;
@@ -89,8 +87,7 @@ const OPERATIONS: [(&str, Run); 21] = [
     }),
     ("save-of-subject", |times| {
         let filled = Filled::new(indexed());
-        let mut handles: Vec<_> =
-            filled.ids.iter().map(|id| found(filled.store.load(id))).collect();
+        let mut handles = filled.handles();
         for i in 0..times {
             let handle = &mut handles[i % SESSIONS];
             handle[1] += 1;
@@ -110,8 +107,7 @@ const OPERATIONS: [(&str, Run); 21] = [
     }),
     ("rotate", |times| {
         let filled = Filled::new(ttl().id_source(IdSource::Buffered));
-        let mut handles: Vec<_> =
-            filled.ids.iter().map(|id| found(filled.store.load(id))).collect();
+        let mut handles = filled.handles();
         for i in 0..times {
             assert!(filled.store.rotate(&mut handles[i % SESSIONS]));
         }
@@ -178,6 +174,11 @@ impl Filled {
         let filled = Self::new(builder);
         let_calm(&filled.store, &filled.clock, &filled.ids);
         filled
+    }
+
+    /// A handle of each session.
+    fn handles(&self) -> Vec<Session<Data>> {
+        self.ids.iter().map(|id| found(self.store.load(id))).collect()
     }
 
     fn each(&self, times: usize, operation: impl Fn(&SessionStore<Data>, &SessionId)) {
