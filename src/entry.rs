@@ -82,18 +82,14 @@ impl<T> Record<T> {
         }
     }
 
-    /// Makes the record a session's, under its terms. Only the first caller gets it.
+    /// Makes the record a session's, under its terms, if it was none's before. The caller holds the exclusive lock of
+    /// the session's shard.
     fn adopt(&self, word: Word) -> bool {
-        let (fresh, word) = (FRESH.to_bits(), word.to_bits());
-        // Relaxed: the word only decides who; the record reaches others through a shard's lock.
-        self.word.compare_exchange(fresh, word, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    /// Like [`adopt`](Self::adopt), for who holds the only reference.
-    fn adopt_alone(&mut self, word: Word) -> bool {
         let fresh = self.is_fresh();
         if fresh {
-            self.word = AtomicU64::new(word.to_bits());
+            // Relaxed, and no exchange: whoever else has the record has it from a handle of the same session, which is
+            // under one id at a time and gets another under the locks of both. So that lock orders all who adopt it.
+            self.word.store(word.to_bits(), Ordering::Relaxed);
         }
         fresh
     }
@@ -112,8 +108,8 @@ impl<T> Record<T> {
     }
 
     pub(crate) fn set_word(&self, word: Word) {
-        // Relaxed: see `word`. A swap, because the word is also the target of `adopt`.
-        self.word.swap(word.to_bits(), Ordering::Relaxed);
+        // Relaxed: see `word`.
+        self.word.store(word.to_bits(), Ordering::Relaxed);
     }
 
     /// Returns the number of the session's node in the index.
@@ -244,15 +240,14 @@ impl<T> Entry<T> {
     /// outside the lock; or gives the record back, if it was some session's before.
     pub(crate) fn commit(
         &mut self,
-        mut record: Arc<Record<T>>,
+        record: Arc<Record<T>>,
         word: Word,
     ) -> Result<Arc<Record<T>>, Arc<Record<T>>> {
-        let adopted = match Arc::get_mut(&mut record) {
-            // Nobody else could store it at the same time.
-            Some(own) => own.adopt_alone(word),
-            None => record.adopt(word),
-        };
-        if adopted { Ok(std::mem::replace(&mut self.record, record)) } else { Err(record) }
+        if record.adopt(word) {
+            Ok(std::mem::replace(&mut self.record, record))
+        } else {
+            Err(record)
+        }
     }
 }
 
