@@ -129,13 +129,13 @@ impl Clock {
         }
     }
 
-    /// Returns how long ago 1970 was by the wall clock, to be asked before [`now`](Self::now). Beside the
-    /// system's clock, which is coarse, it is coarse too: the two are of one tick and tell exactly what is
-    /// left until a date, or they are of one and the next, and it is a tick too much.
+    /// Returns how long ago 1970 was by the wall clock, to be asked before [`now`](Self::now), which is
+    /// coarse, ticking or not, and so is this: the two are of one tick and tell exactly what is left until a
+    /// date, or they are of one and the next, and it is a tick too much.
     #[cfg(any(feature = "tower-sessions", feature = "async-session"))]
     pub(crate) fn since_1970(&self) -> Duration {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        if matches!(self.0, Source::System) {
+        if matches!(self.0, Source::System | Source::Ticking(_)) {
             return system::since_1970();
         }
         wall().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
