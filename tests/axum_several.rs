@@ -115,24 +115,105 @@ where
     Router::new().route("/", get(handler)).layer(middleware::from_fn(add)).layer(layer)
 }
 
+/// Merges by what was appended, so that what was left before shows as often as it is counted.
+fn append(loaded: &Visitor, changed: &Visitor, stored: &mut Visitor) {
+    stored.cart.extend(&changed.cart[loaded.cart.len()..]);
+}
+
+fn carts(store: &SessionStore<Visitor>) -> Vec<Vec<u32>> {
+    let mut carts = vec![];
+    store.for_each(|_, visitor| carts.push(visitor.cart.clone()));
+    carts
+}
+
 #[test]
-fn what_a_middleware_left_counts_once_though_two_handles_change_it() {
-    fn add(loaded: &Visitor, changed: &Visitor, stored: &mut Visitor) {
-        stored.cart.extend(&changed.cart[loaded.cart.len()..]);
+fn what_a_middleware_left_counts_once_whatever_two_handles_do_with_it() {
+    type Act = fn([Session<Visitor>; 3]);
+    let change: Act = |[mut first, mut second, _third]| {
+        first.cart.push(1);
+        second.cart.push(2);
+    };
+    let save: Act = |[mut first, mut second, _third]| {
+        first.cart.push(1);
+        second.cart.push(2);
+        drop(second);
+        first.try_save().unwrap();
+    };
+    let save_when_it_is_part_of_a_part: Act = |[mut first, mut second, third]| {
+        first.cart.push(1);
+        second.cart.push(2);
+        drop(second);
+        let mut third = third;
+        third.cart.push(3);
+        drop(third);
+        first.try_save().unwrap();
+    };
+    let save_and_be_seen: Act = |[mut first, mut second, mut third]| {
+        first.cart.push(1);
+        second.cart.push(2);
+        drop(second);
+        third.cart.push(3);
+        first.try_save().unwrap();
+    };
+    let update: Act = |[mut first, mut second, _third]| {
+        first.cart.push(1);
+        second.cart.push(2);
+        drop(second);
+        first.update(|visitor| visitor.cart.push(3)).unwrap();
+    };
+    let reauthenticate: Act = |[mut first, mut second, _third]| {
+        first.cart.push(1);
+        second.cart.push(2);
+        drop(second);
+        first.reauthenticate().unwrap();
+    };
+    for (act, most) in [
+        (change, 2),
+        (save, 2),
+        (save_when_it_is_part_of_a_part, 3),
+        (save_and_be_seen, 3),
+        (update, 3),
+        (reauthenticate, 2),
+    ] {
+        for known in [true, false] {
+            let store = store();
+            let sent = if known { cookie(store.create().id()) } else { String::new() };
+            let layer = SessionLayer::new(store.clone()).on_conflict(OnConflict::Merge(append));
+            let handler = move |a, b, c| {
+                act([a, b, c]);
+                async {}
+            };
+            let reply = send(&behind_a_middleware(layer, handler), &sent);
+            assert_eq!(reply.status, StatusCode::OK, "known: {known}");
+            let mut kept = carts(&store).concat();
+            kept.sort_unstable();
+            let all: Vec<u32> = (1..=most).chain([100]).collect();
+            assert_eq!(kept, all, "known: {known}");
+        }
     }
-    for known in [true, false] {
-        let store = store();
-        let sent = if known { cookie(store.create().id()) } else { String::new() };
-        let layer = SessionLayer::new(store.clone()).on_conflict(OnConflict::Merge(add));
-        let change = |mut first: Session<Visitor>, mut second: Session<Visitor>| async move {
-            first.cart.push(1);
-            second.cart.push(2);
-        };
-        let reply = send(&behind_a_middleware(layer, change), &sent);
-        assert_eq!(reply.status, StatusCode::OK, "known: {known}");
-        let mut carts = vec![];
-        store.for_each(|_, visitor| carts.push(visitor.cart.clone()));
-        assert_eq!(carts, [[100, 1, 2]], "known: {known}");
+}
+
+#[test]
+fn update_of_a_visitor_without_a_session_is_repeated_where_another_handle_has_begun_one() {
+    for policy in [OnConflict::LastWins, OnConflict::Refuse, OnConflict::Merge(append)] {
+        for known in [true, false] {
+            let store = store();
+            let sent = if known { cookie(store.create().id()) } else { String::new() };
+            let layer = SessionLayer::new(store.clone()).on_conflict(policy);
+            let handler = |mut first: Session<Visitor>, second: Session<Visitor>| async move {
+                let mut second = Some(second);
+                let seen = first.update(|visitor| {
+                    if let Some(mut second) = second.take() {
+                        second.update(|visitor| visitor.cart.push(1)).unwrap();
+                    }
+                    visitor.cart.push(2);
+                    visitor.cart.clone()
+                });
+                assert_eq!((seen, &*first.cart), (Ok(vec![1, 2]), &[1, 2][..]));
+            };
+            assert_eq!(send(&layered(layer, handler), &sent).status, StatusCode::OK);
+            assert_eq!(carts(&store), [[1, 2]], "{policy:?}, known: {known}");
+        }
     }
 }
 
@@ -237,26 +318,38 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
     use Step::{AnotherRequestUpdates, Change, OpenAnew, Rotate, TrySave, Update};
-    let all = vec![Change, OpenAnew, Update, Rotate, AnotherRequestUpdates, TrySave];
-    prop::collection::vec((0..3_usize, prop::sample::select(all)), 1..10)
+    // Handles that are opened when something was left share it.
+    let all =
+        vec![Change, Change, OpenAnew, OpenAnew, Update, Rotate, AnotherRequestUpdates, TrySave];
+    prop::collection::vec((0..3_usize, prop::sample::select(all)), 1..12)
 }
 
-/// Takes the steps, and returns what was added to the cart, or `None` if a handle was told of a conflict.
+/// What a middleware puts into the cart.
+const LEFT: u32 = 100;
+
+/// Takes the steps, after a middleware has `left` something or not, and returns what was added to the cart, or `None` if a handle was told of a conflict.
 fn walk(
     request: &Request,
     store: &SessionStore<Visitor>,
     steps: &[(usize, Step)],
+    left: bool,
     last: usize,
 ) -> Option<Vec<u32>> {
     let open = || Session::<Visitor>::of(request).unwrap();
-    let (mut handles, mut added) = ([open(), open(), open()], vec![]);
+    let mut added = vec![];
+    if left {
+        open().cart.push(LEFT);
+        added.push(LEFT);
+    }
+    let mut handles = [open(), open(), open()];
     for (at, (handle, step)) in (0..).zip(steps) {
         let handle = &mut handles[*handle];
         match step {
             Step::Change => handle.cart.push(at),
             Step::Update => handle.update(|visitor| visitor.cart.push(at)).unwrap(),
             Step::AnotherRequestUpdates => {
-                store.update(&handle.id().unwrap(), |visitor| visitor.cart.push(at)).unwrap();
+                let Some(id) = handle.id() else { continue };
+                store.update(&id, |visitor| visitor.cart.push(at)).unwrap();
             }
             Step::OpenAnew => *handle = open(),
             Step::Rotate => handle.rotate().unwrap(),
@@ -267,6 +360,7 @@ fn walk(
         }
     }
     handles.rotate_left(last);
+    added.sort_unstable();
     Some(added)
 }
 
@@ -274,21 +368,24 @@ proptest! {
     // What is lost is lost by few of them.
     #![proptest_config(ProptestConfig::with_cases(4_000))]
     #[test]
-    fn whatever_three_handles_do_each_change_counts_once(steps in steps(), last in 0..3_usize) {
+    fn whatever_three_handles_do_each_change_counts_once(
+        steps in steps(),
+        last in 0..3_usize,
+        (left, known) in any::<(bool, bool)>(),
+    ) {
         let store = store();
-        let id = *store.create().id();
+        let sent = if known { cookie(store.create().id()) } else { String::new() };
         let told = Arc::new(Mutex::new(None));
         let (theirs, tell) = (store.clone(), Arc::clone(&told));
         let handler = move |request: Request| {
-            *tell.lock().unwrap() = walk(&request, &theirs, &steps, last);
+            *tell.lock().unwrap() = walk(&request, &theirs, &steps, left, last);
             async {}
         };
         let layer = SessionLayer::new(store.clone()).on_conflict(OnConflict::Merge(merge));
-        let reply = send(&layered(layer, handler), &cookie(&id));
+        let reply = send(&layered(layer, handler), &sent);
         prop_assert_eq!(reply.status, StatusCode::OK);
         if let Some(added) = told.lock().unwrap().take() {
-            let mut kept: Vec<u32> = vec![];
-            store.for_each(|_, visitor| kept.extend(&visitor.cart));
+            let mut kept = carts(&store).concat();
             kept.sort_unstable();
             prop_assert_eq!(kept, added);
         }

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::held::{Draft, Drafts, Held, Left, View};
+use self::commit::Stored;
+use super::held::{Draft, Drafts, Held, Unsaved, View};
 use super::refused::Refused;
 use super::settings::{CookieLifetime, OnConflict, Settings};
 use crate::cookie;
@@ -33,9 +34,6 @@ enum Says {
     Forget,
 }
 
-/// What handles have left, and the epoch it is of.
-type Unsaved<T> = (Vec<Draft<T>>, u32);
-
 struct State<T> {
     /// The request's session; its id is the one that counts, whatever the handles' are.
     found: Option<Handle<T>>,
@@ -51,10 +49,10 @@ struct State<T> {
 
 impl<T> State<T> {
     /// Ends the time in which the cookie can change, if nothing is left to be saved; otherwise returns
-    /// what is.
-    fn seal(&mut self) -> Result<(Says, Option<SessionId>), Unsaved<T>> {
-        if !self.drafts.is_empty() {
-            return Err((self.drafts.take_all(), self.epoch));
+    /// what is to be saved first, and the epoch it is of.
+    fn seal(&mut self) -> Result<(Says, Option<SessionId>), (Unsaved<T>, u32)> {
+        if let Some(unsaved) = self.drafts.take_first() {
+            return Err((unsaved, self.epoch));
         }
         self.sealed = true;
         Ok((self.says, self.id()))
@@ -191,8 +189,7 @@ impl<T: Clone + Default> Slot<T> {
         });
         view.changed = false;
         let (replaced, base) = taken.map_err(|(refused, _)| refused)?;
-        let base = base.as_ref().map(|base| base.held.data());
-        let saved = self.commit(&mut view.held, base, view.epoch, how);
+        let saved = self.commit_all(&mut view.held, base, view.epoch, how);
         match saved {
             Ok(()) => (view.own, view.seen) = (false, None),
             Err(_) => self.give_back(replaced, view.epoch),
@@ -203,14 +200,31 @@ impl<T: Clone + Default> Slot<T> {
         saved
     }
 
+    /// Saves what a handle holds, and takes note of what was stored with it.
+    fn commit_all(
+        &self,
+        held: &mut Held<T>,
+        base: Option<Draft<T>>,
+        epoch: u32,
+        how: OnConflict<T>,
+    ) -> Result<(), Refused> {
+        let begin = base.as_ref().map(|base| base.held.data());
+        let stored = self.commit(held, begin, epoch, how)?;
+        if let (Stored::All, Some(base)) = (stored, base) {
+            let left = self.with_of(epoch, |state| state.drafts.note_saved(&base));
+            drop(left);
+        }
+        Ok(())
+    }
+
     /// Leaves what was left before to be saved after all, where what it had become part of was refused.
-    fn give_back(&self, draft: Option<Draft<T>>, epoch: u32) {
-        let Some(draft) = draft else { return };
+    fn give_back(&self, unsaved: Option<Unsaved<T>>, epoch: u32) {
+        let Some(unsaved) = unsaved else { return };
         let late = self.with(|state| {
             if state.sealed || state.epoch != epoch {
-                return Some(draft);
+                return Some(unsaved);
             }
-            state.drafts.give_back(draft);
+            state.drafts.give_back(unsaved);
             None
         });
         drop(late);
@@ -226,33 +240,23 @@ impl<T: Clone + Default> Slot<T> {
             self.catch_up(view);
         }
         self.save(view, self.settings.on_conflict)?;
-        if let Held::New { data, changed } = &mut view.held {
+        if let Held::New { data, .. } = &view.held {
             // On a copy, so that a panic changes nothing.
             let mut value = T::clone(data);
             let result = change(&mut value);
-            (*changed, view.own) = (true, true);
-            let before = mem::replace(&mut **data, value);
-            let saved = self.save(view, self.settings.on_conflict);
-            if saved.is_err() {
-                self.undo(view, before);
+            match self.create(&mut value, view.epoch) {
+                // Another handle has begun one meanwhile: once more, on that.
+                Err(Refused::Conflict) => {}
+                created => {
+                    view.held = Held::found(created?);
+                    return Ok(result);
+                }
             }
-            return saved.map(|()| result);
         }
-        let id = self.with_of(view.epoch, State::id)?.ok_or(Refused::Gone)?;
+        let id = self.with_of(view.epoch, |state| state.id())?.ok_or(Refused::Gone)?;
         let result = self.settings.store.try_update(&id, change)?;
         self.refresh(view);
         Ok(result)
-    }
-
-    /// Shows a visitor without a session what they had before a change that was refused.
-    fn undo(&self, view: &mut View<T>, before: T) {
-        match &mut view.held {
-            Held::New { data, changed } => {
-                (**data, *changed, view.own) = (before, false, false);
-            }
-            // Another handle has begun one meanwhile.
-            Held::Stored { .. } => self.refresh(view),
-        }
     }
 
     /// Shows a handle what the store holds, without counting as activity.
@@ -299,7 +303,7 @@ impl<T: Clone + Default> Slot<T> {
     }
 
     /// Like [`with`](Self::with), unless a handle has ended the session of `epoch`.
-    fn with_of<R>(&self, epoch: u32, look: impl FnOnce(&State<T>) -> R) -> Result<R, Refused> {
+    fn with_of<R>(&self, epoch: u32, look: impl FnOnce(&mut State<T>) -> R) -> Result<R, Refused> {
         self.with(|state| if state.epoch == epoch { Ok(look(state)) } else { Err(Refused::Gone) })
     }
 
@@ -371,13 +375,8 @@ impl<T: Clone + Default> Slot<T> {
         let (says, id) = loop {
             match Self::with_last(this, State::seal) {
                 Ok(sealed) => break sealed,
-                Err((drafts, _)) if failed => drop(drafts),
-                Err((drafts, epoch)) => {
-                    for draft in drafts {
-                        let saved = this.save_last(Arc::unwrap_or_clone(draft), epoch);
-                        refused = saved.err().or(refused);
-                    }
-                }
+                Err((unsaved, _)) if failed => drop(unsaved),
+                Err((unsaved, epoch)) => refused = this.save_last(unsaved, epoch).err().or(refused),
             }
         };
         if let Some(refused) = refused {
@@ -392,11 +391,11 @@ impl<T: Clone + Default> Slot<T> {
         }
     }
 
-    fn save_last(&self, left: Left<T>, epoch: u32) -> Result<(), Refused> {
-        let Left { mut held, base } = left;
-        let base = base.as_ref().map(|base| base.held.data());
+    fn save_last(&self, unsaved: Unsaved<T>, epoch: u32) -> Result<(), Refused> {
+        let Unsaved { draft, base } = unsaved;
+        let mut held = Arc::try_unwrap(draft).map_or_else(|it| it.held.clone(), |it| it.held);
         let how = self.settings.on_conflict;
-        match (self.commit(&mut held, base, epoch, how), how) {
+        match (self.commit_all(&mut held, base, epoch, how), how) {
             (Err(Refused::Gone), OnConflict::LastWins) => Ok(()),
             (saved, _) => saved,
         }

@@ -10,6 +10,15 @@ use crate::error::{Rejected, SaveError};
 use crate::id::SessionId;
 use crate::session::Session as Handle;
 
+/// How much of what a handle holds was stored.
+#[derive(Clone, Copy)]
+pub(super) enum Stored {
+    /// All of it, also what its changes begin with.
+    All,
+    /// Its changes alone.
+    Changes,
+}
+
 impl<T: Clone + Default> Slot<T> {
     /// Saves what a handle holds. `base` is what its changes begin with, if not what it loaded.
     pub(super) fn commit(
@@ -18,7 +27,7 @@ impl<T: Clone + Default> Slot<T> {
         base: Option<&T>,
         epoch: u32,
         how: OnConflict<T>,
-    ) -> Result<(), Refused> {
+    ) -> Result<Stored, Refused> {
         let (mut id, mut version) = self.with_of(epoch, |state| (state.id(), state.version))?;
         if let Held::New { data, .. } = held {
             if id.is_none() {
@@ -26,7 +35,7 @@ impl<T: Clone + Default> Slot<T> {
                     Err(Refused::Conflict) => {}
                     created => {
                         *held = Held::found(created?);
-                        return Ok(());
+                        return Ok(Stored::All);
                     }
                 }
                 (id, version) = self.with_of(epoch, |state| (state.id(), state.version))?;
@@ -36,14 +45,15 @@ impl<T: Clone + Default> Slot<T> {
         }
         let Held::Stored { session, changed } = held else { unreachable!("a new one was created") };
         session.set_id(id.ok_or(Refused::Gone)?);
+        let mut stored = Stored::Changes;
         if *changed {
-            self.commit_stored(session, base, how)?;
+            stored = self.commit_stored(session, base, how)?;
             *changed = false;
         }
         if self.note(session, epoch, version).is_none() {
             self.look_again(epoch);
         }
-        Ok(())
+        Ok(stored)
     }
 
     /// Puts a visitor's first changes to those of another handle, which has begun the session.
@@ -74,22 +84,21 @@ impl<T: Clone + Default> Slot<T> {
         session: &mut Handle<T>,
         base: Option<&T>,
         how: OnConflict<T>,
-    ) -> Result<(), Refused> {
+    ) -> Result<Stored, Refused> {
         let store = &self.settings.store;
-        let merge = match how {
-            OnConflict::LastWins => return Ok(store.save_or_say(session)?),
-            OnConflict::Refuse => return Ok(store.try_save(session)?),
-            OnConflict::Merge(merge) => merge,
+        let saved = match how {
+            OnConflict::LastWins => store.save_or_say(session),
+            OnConflict::Refuse | OnConflict::Merge(_) => store.try_save(session),
         };
-        match store.try_save(session) {
-            Err(SaveError::Conflict) => {}
-            saved => return Ok(saved?),
-        }
+        let merge = match (saved, how) {
+            (Err(SaveError::Conflict), OnConflict::Merge(merge)) => merge,
+            (saved, _) => return Ok(saved.map(|()| Stored::All)?),
+        };
         // As it was before the first change that is not saved.
         let (loaded, _) = session.versions();
         let loaded = base.unwrap_or(&loaded.value);
         *session = self.merge(session.id(), loaded, session, merge)?;
-        Ok(())
+        Ok(Stored::Changes)
     }
 
     /// Puts changes to what is stored, and returns that.
@@ -106,7 +115,7 @@ impl<T: Clone + Default> Slot<T> {
     }
 
     /// Creates the request's session; or gives the data back, with the reason.
-    fn create(&self, data: &mut T, epoch: u32) -> Result<Handle<T>, Refused> {
+    pub(super) fn create(&self, data: &mut T, epoch: u32) -> Result<Handle<T>, Refused> {
         let store = &self.settings.store;
         let session = match store.try_create_with(mem::take(data)) {
             Ok(session) => session,
