@@ -34,7 +34,8 @@ const MOVED: usize = 256;
 /// What a commit stores: the data, and the terms of the session it belongs to.
 ///
 /// A record is stored at most once, so whether two handles hold the same record says whether they
-/// hold the same version.
+/// hold the same version. That nobody else stores it at the same time is up to who has it: a lock says
+/// nothing of that, because handles that share one may be of several sessions, or of several stores.
 pub(crate) struct Record<T> {
     /// The terms, with the session's node in the index: goes from record to record.
     word: AtomicU64,
@@ -82,18 +83,6 @@ impl<T> Record<T> {
         }
     }
 
-    /// Makes the record a session's, under its terms, if it was none's before. The caller holds the exclusive lock of
-    /// the session's shard.
-    fn adopt(&self, word: Word) -> bool {
-        let fresh = self.is_fresh();
-        if fresh {
-            // Relaxed, and no exchange: whoever else has the record has it from a handle of the same session, which is
-            // under one id at a time and gets another under the locks of both. So that lock orders all who adopt it.
-            self.word.store(word.to_bits(), Ordering::Relaxed);
-        }
-        fresh
-    }
-
     #[inline]
     pub(crate) fn is_fresh(&self) -> bool {
         self.word() == FRESH
@@ -103,7 +92,7 @@ impl<T> Record<T> {
     #[inline]
     pub(crate) fn word(&self) -> Word {
         // Relaxed: written under the shard's exclusive lock, or by whoever has taken the session out of the
-        // table; read under the shared lock. For `is_fresh`, see `adopt`.
+        // table; read under the shared lock. For `is_fresh`, see `Session::draft`.
         Word::from_bits(self.word.load(Ordering::Relaxed))
     }
 
@@ -237,17 +226,11 @@ impl<T> Entry<T> {
     }
 
     /// Puts a record in the place of the present one, under this word, and returns the old one, to be dropped
-    /// outside the lock; or gives the record back, if it was some session's before.
-    pub(crate) fn commit(
-        &mut self,
-        record: Arc<Record<T>>,
-        word: Word,
-    ) -> Result<Arc<Record<T>>, Arc<Record<T>>> {
-        if record.adopt(word) {
-            Ok(std::mem::replace(&mut self.record, record))
-        } else {
-            Err(record)
-        }
+    /// outside the lock. The record is fresh, and the caller alone may store it.
+    pub(crate) fn commit(&mut self, record: Arc<Record<T>>, word: Word) -> Arc<Record<T>> {
+        debug_assert!(record.is_fresh(), "a record is stored once");
+        record.set_word(word);
+        std::mem::replace(&mut self.record, record)
     }
 }
 

@@ -98,7 +98,8 @@ pub(crate) struct Booked {
     pub(crate) word: Word,
     /// Whether the session leaves a subject.
     pub(crate) estranged: bool,
-    moves: Moves,
+    /// The node that it has had, if it is to have another.
+    left: Option<Slot>,
     /// What the session has weighed so far.
     weighed: u32,
 }
@@ -127,7 +128,7 @@ impl<T> Change<'_, T> {
     }
 
     /// Enters a session whose record is about to be replaced where it will belong, and takes the bytes that it grows
-    /// by. Called under the session's shard's exclusive lock, like `settle`, which must follow.
+    /// by. Called under the session's shard's exclusive lock, like `settle`, which must follow once it is replaced.
     pub(crate) fn book(
         &self,
         capacity: &Capacity,
@@ -151,7 +152,7 @@ impl<T> Change<'_, T> {
         // Whoever has authenticated was somebody else.
         let estranged = moves.is_some_and(|[left, _]| self.register.index.has_subject(left));
         let word = moves.map_or(word, |[_, to]| word.with_slot(Some(to), entry.deadline()));
-        Ok(Booked { word, estranged, moves, weighed })
+        Ok(Booked { word, estranged, left: moves.map(|[left, _]| left), weighed })
     }
 
     /// Tells whether the limit, as far as the list shows, keeps a session out of where it will belong.
@@ -176,19 +177,17 @@ impl<T> Change<'_, T> {
         Ok(Some([slot, entered]))
     }
 
-    /// Takes the session out where it no longer belongs, or where it does not come to belong, and gives back the bytes
-    /// that it does not take any more.
-    pub(crate) fn settle(&self, capacity: &Capacity, booked: &Booked, stored: bool) {
+    /// Takes the session out where it no longer belongs, and gives back the bytes that it does not take any more.
+    pub(crate) fn settle(&self, capacity: &Capacity, booked: &Booked) {
         let index = &self.register.index;
         if let Some(weight) = self.weight {
-            let kept = if stored { weight } else { booked.weighed };
-            capacity.release_bytes(weight.max(booked.weighed) - kept);
-            if let (Some(slot), true) = (booked.word.slot(), stored) {
+            capacity.release_bytes(booked.weighed.saturating_sub(weight));
+            if let Some(slot) = booked.word.slot() {
                 index.set_weight(slot, weight);
             }
         }
-        if let Some([left, entered]) = booked.moves {
-            index.remove(if stored { left } else { entered });
+        if let Some(left) = booked.left {
+            index.remove(left);
         }
     }
 

@@ -149,16 +149,28 @@ impl<T> Session<T> {
         let noted = self.copy.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         base.into_iter().chain(left).chain(noted)
     }
-}
 
-impl<T: Clone> Session<T> {
-    /// Returns the draft, if there is one that was never stored: each commit is another record.
+    /// Returns the draft, if there is one: see [`is_storable`](Self::is_storable).
     pub(crate) fn draft(&self) -> Option<Arc<Record<T>>> {
-        self.draft.as_ref().filter(|draft| draft.is_fresh()).cloned()
+        self.draft.as_ref().cloned()
+    }
+
+    /// Tells whether a draft of this handle, to which the caller holds a reference of its own, was never stored, as
+    /// each commit is another record, and can be stored by nobody else as long as the caller has it.
+    #[inline]
+    pub(crate) fn is_storable(draft: &Arc<Record<T>>) -> bool {
+        // The handle's reference and the caller's: so no clone of the handle shares it, and whoever asks from now on,
+        // by a look at this handle from another thread, counts three. Whoever asked before and has let go of it again
+        // has not stored it, or it shows: the count is read by an Acquire, which pairs with the Release by which a
+        // reference is let go of.
+        Arc::count(draft) == 2 && draft.is_fresh()
     }
 
     /// Returns a copy of this handle's data that is stored by nobody else.
-    pub(crate) fn to_copy(&self) -> Arc<Record<T>> {
+    pub(crate) fn to_copy(&self) -> Arc<Record<T>>
+    where
+        T: Clone,
+    {
         Record::fresh(self.record().value.clone())
     }
 }

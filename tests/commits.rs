@@ -218,18 +218,45 @@ fn clones_of_a_changed_handle_do_not_write_into_each_other() {
 }
 
 #[test]
-fn clone_that_shares_a_saved_draft_is_based_on_it() {
+fn save_by_a_clone_that_shares_the_change_is_anothers_save() {
     let store = store();
     let mut a = store.create();
     a.push("both");
     let mut b = a.clone();
     assert!(store.save(&a));
+    assert_eq!(store.try_save(&mut a), Ok(()), "its own save is no conflict");
     b.push("b");
     assert_eq!(stored(&store, a.id()), ["both"]);
-    assert_eq!(store.try_save(&mut b), Ok(()), "it holds what was saved, and more");
-    assert_eq!(stored(&store, a.id()), ["both", "b"]);
+    assert_eq!(store.try_save(&mut b), Err(SaveError::Conflict));
     a.push("a");
-    assert_eq!(store.try_save(&mut a), Err(SaveError::Conflict));
+    assert_eq!(store.try_save(&mut a), Ok(()));
+    assert_eq!(stored(&store, a.id()), ["both", "a"]);
+}
+
+/// One record of data in two stores would have the lifetime of one of them in both.
+#[test]
+fn change_that_is_saved_in_two_stores_is_two_records() {
+    let minute = Duration::from_secs(60);
+    let clock = ManualClock::new();
+    let [short, long] = [60 * minute, 600 * minute].map(|ttl| {
+        let builder = SessionStore::<Log>::builder().ttl(ttl).idle_timeout(minute);
+        builder.clock(clock.clone()).build().unwrap()
+    });
+    let mut one = short.create_with_id("the same text".to_owned());
+    long.create_with_id("the same text".to_owned());
+    one.push("both");
+    let two = one.clone();
+    for [first, second] in [[&one, &two], [&one, &one]] {
+        assert!(short.save(first) && long.save(second));
+        let [a, b] = [&short, &long].map(|store| store.peek(one.id()).unwrap());
+        assert!(!std::ptr::eq(&*a, &*b));
+    }
+    for _ in 0..62 {
+        clock.advance(minute - Duration::from_secs(1));
+        short.touch(one.id());
+        assert!(long.touch(one.id()));
+    }
+    assert!(!short.contains(one.id()));
 }
 
 #[test]

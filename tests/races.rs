@@ -116,6 +116,24 @@ fn of_conditional_saves_from_one_version_exactly_one_wins() {
     }
 }
 
+/// A caller's text is the same id in every store; and two saves under the locks of two stores are at nothing but the
+/// data at once.
+#[test]
+fn change_that_two_handles_save_in_two_stores_at_once_is_two_records() {
+    let stores = [(); 2].map(|()| builder().build().unwrap());
+    for round in 0..rounds(2_000) {
+        let text = round.to_string();
+        let [mut one, _] = stores.each_ref().map(|store| store.create_with_id(text.clone()));
+        *one = 7;
+        let [(a, mine), (b, theirs)] = [(stores[0].clone(), one.clone()), (stores[1].clone(), one)];
+        let id = *mine.id();
+        let saved = race2(move || a.save(&mine), move || b.save(&theirs));
+        assert_eq!(saved, (true, true));
+        let [a, b] = stores.each_ref().map(|store| store.peek(&id).unwrap());
+        assert!(!std::ptr::eq(&*a, &*b), "round {round}");
+    }
+}
+
 #[test]
 fn updates_from_many_threads_all_count() {
     let (threads, each) = (4, rounds(5_000) as u64);

@@ -34,8 +34,6 @@ pub(super) enum Committed<T> {
     Replaced(Arc<Record<T>>),
     /// Not stored, because another was stored than the caller wanted.
     Conflict(Arc<Record<T>>),
-    /// Not stored, because it is stored already, here or under another id.
-    Used(Arc<Record<T>>),
     /// Not stored, because the session has ended.
     Gone(Arc<Record<T>>),
     /// Not stored, because whose the session would be is to be asked first.
@@ -57,7 +55,8 @@ impl<T: Clone> SessionStore<T> {
     /// requests may change one session. The handle's id need not come from this store's `create`,
     /// but a session is never created here.
     ///
-    /// Stores what the handle holds without a copy, if it was changed since it was loaded or saved.
+    /// Stores what the handle holds without a copy, if it was changed since it was loaded or saved, and not cloned
+    /// since then.
     ///
     /// # Expiry
     ///
@@ -296,11 +295,11 @@ impl<T> Inner<T> {
     {
         let place = self.gate.place(*session.id());
         if let Some(draft) = session.draft() {
+            // The time in between: the count waits for the locked instruction that has just raised it.
             let now = self.clock.now();
-            match self.commit(now, &place, draft, change, &wanted, Dating::Activity) {
-                // A clone of the handle, which shared the draft, has stored it in the meantime.
-                Committed::Used(draft) => self.ends.discard(&self.stats, draft),
-                committed => return self.conclude(committed).map(|()| None),
+            if Session::is_storable(&draft) {
+                let committed = self.commit(now, &place, draft, change, wanted, Dating::Activity);
+                return self.conclude(committed).map(|()| None);
             }
         }
         self.commit_copy(session, &place, change, wanted)
@@ -356,8 +355,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Puts a record in the place of the stored one, if the session lives and `wanted` agrees to replace
-    /// that one. `wanted` compares pointers, no user code. Drops no record.
+    /// Puts a record that the caller alone may store in the place of the stored one, if the session lives and
+    /// `wanted` agrees to replace that one. `wanted` compares pointers, no user code. Drops no record.
     #[inline(always)]
     pub(super) fn commit(
         &self,
@@ -430,7 +429,7 @@ impl<T> Inner<T> {
             return self.replace_and_move(now, id, entry, record, change, dating);
         }
         let word = stored.word();
-        self.replace_under(now, word, entry, record, dating)
+        Committed::Replaced(self.replace_under(now, word, entry, record, dating))
     }
 
     #[cold]
@@ -449,13 +448,12 @@ impl<T> Inner<T> {
             Err(Unbooked::NoBytes) => return Committed::NoBytes(record),
             Err(Unbooked::Unasked) => return Committed::Unasked(record),
         };
-        let committed = self.replace_under(now, booked.word, entry, record, dating);
-        let stored = matches!(committed, Committed::Replaced(_));
-        if stored && booked.estranged {
+        let old = self.replace_under(now, booked.word, entry, record, dating);
+        if booked.estranged {
             self.authenticated.forget(id);
         }
-        change.settle(&self.capacity, &booked, stored);
-        committed
+        change.settle(&self.capacity, &booked);
+        Committed::Replaced(old)
     }
 
     #[inline(always)]
@@ -466,14 +464,10 @@ impl<T> Inner<T> {
         entry: &mut Entry<T>,
         record: Arc<Record<T>>,
         dating: Dating,
-    ) -> Committed<T> {
-        match entry.commit(record, word) {
-            Ok(old) => {
-                self.date(now, entry, dating);
-                Committed::Replaced(old)
-            }
-            Err(record) => Committed::Used(record),
-        }
+    ) -> Arc<Record<T>> {
+        let old = entry.commit(record, word);
+        self.date(now, entry, dating);
+        old
     }
 
     #[cold]
@@ -488,9 +482,7 @@ impl<T> Committed<T> {
     pub(super) fn into_result(self) -> (Result<(), SaveError>, Arc<Record<T>>) {
         match self {
             Self::Replaced(old) => (Ok(()), old),
-            Self::Conflict(record) | Self::Used(record) | Self::Unasked(record) => {
-                (Err(SaveError::Conflict), record)
-            }
+            Self::Conflict(record) | Self::Unasked(record) => (Err(SaveError::Conflict), record),
             Self::Gone(record) => (Err(SaveError::Gone), record),
             Self::Limited(record) => (Err(SaveError::SubjectLimit), record),
             Self::TooLarge(record) => (Err(SaveError::TooLarge), record),

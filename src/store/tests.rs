@@ -9,8 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::SessionStore;
-use super::commit::Committed;
-use super::lifetime::Dating;
 use crate::builder::Builder;
 use crate::capacity::OnFull;
 use crate::clock::{ManualClock, NEVER, Tick, ticks};
@@ -368,40 +366,6 @@ fn destroyed_session_is_told_as_destroyed_whoever_takes_it_out() {
         assert_eq!((stats.destroyed, stats.expired, stats.evicted, stats.cleared), (1, 0, 0, 0));
         assert_eq!(store.len(), usize::from(name.starts_with("create")), "{name}");
     }
-}
-
-/// Two clones of a handle share a draft and may save it at one moment: each save must be another record,
-/// so that whoever loaded in between is told of the second.
-#[test]
-fn record_is_stored_at_most_once() {
-    let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
-    let (one, two) = (store.create_with(1), store.create_with(2));
-    let commit = |session: &Session<u64>, record| {
-        let (now, place) = (store.inner.clock.now(), store.inner.gate.place(*session.id()));
-        store.inner.commit(now, &place, record, None, |_| true, Dating::Activity)
-    };
-    let record = Record::fresh(3);
-    assert!(matches!(commit(&one, record.clone()), Committed::Replaced(_)));
-    assert!(matches!(commit(&one, record.clone()), Committed::Used(_)));
-    assert!(matches!(commit(&two, record), Committed::Used(_)));
-    assert_eq!((*store.load(one.id()).unwrap(), *store.load(two.id()).unwrap()), (3, 2));
-}
-
-#[test]
-fn record_that_is_refused_elsewhere_keeps_the_terms_of_its_session() {
-    let store = SessionStore::<u64>::builder().shards(2).idle_timeout(MINUTE);
-    let store = store.clock(ManualClock::new()).build().unwrap();
-    let (fixed, sliding) = (store.create_with(1), store.create_with(2));
-    assert!(store.set_expiry(fixed.id(), MINUTE / 2));
-    let commit = |session: &Session<u64>, record| {
-        let (now, place) = (store.inner.clock.now(), store.inner.gate.place(*session.id()));
-        store.inner.commit(now, &place, record, None, |_| true, Dating::Activity)
-    };
-    let record = Record::fresh(3);
-    assert!(matches!(commit(&fixed, record.clone()), Committed::Replaced(_)));
-    assert!(matches!(commit(&sliding, record), Committed::Used(_)));
-    assert!(store.touch(fixed.id()));
-    assert_eq!(store.expires_in(fixed.id()), Some(MINUTE / 2));
 }
 
 /// Where no lifetime is set no look ahead finds it.

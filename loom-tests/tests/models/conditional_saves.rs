@@ -1,4 +1,4 @@
-//! Two conditional saves of changes to the same version.
+//! Two saves of changes to the same version, or of one change.
 
 use cloakroom::{ManualClock, SaveError};
 use loom::thread;
@@ -48,5 +48,28 @@ fn clones_of_a_changed_handle_that_save_at_once_both_save() {
 
         assert!(mine && other.join().unwrap());
         assert_eq!(store.load(session.id()).map(|session| *session), Some(7));
+    });
+}
+
+#[test]
+fn change_that_two_handles_share_is_stored_once_though_their_stores_know_nothing_of_each_other() {
+    exhaustive(|| {
+        let [one, two] =
+            [(); 2].map(|()| store::<u32>(&ManualClock::new(), [id(0, 0, 1)]).build().unwrap());
+        let mut session = one.create();
+        assert_eq!(two.create().id(), session.id());
+        *session = 7;
+        let clone = session.clone();
+
+        let other = thread::spawn({
+            let two = two.clone();
+            move || two.save(&clone)
+        });
+        assert!(one.save(&session) && other.join().unwrap());
+
+        let stored = [one, two].map(|store| store.peek(session.id()).unwrap());
+        let [one, two] = stored.each_ref().map(|session| &**session);
+        assert_eq!((one, two), (&7, &7));
+        assert!(!std::ptr::eq(one, two), "what one store makes of it is nothing to the other");
     });
 }
