@@ -17,6 +17,14 @@ use crate::workloads::{Figures, Rated, Workload, memory};
 /// gigabytes at 1 M sessions.
 const TOGETHER: usize = 100_000;
 
+/// Turns that stores which are filled at once take at each workload of a round: where a machine is slow for some
+/// seconds, it is for all.
+const TURNS: u32 = 4;
+
+fn turns(size: usize) -> u32 {
+    if size <= TOGETHER { TURNS } else { 1 }
+}
+
 /// Everything that the flags have settled.
 pub struct Plan {
     pub stores: Vec<Contender>,
@@ -54,7 +62,8 @@ impl Plan {
     }
 
     fn steps(&self, rated: usize) -> usize {
-        let rates = self.sizes.len() * self.threads.len() * rated;
+        let turns: u32 = self.sizes.iter().map(|size| turns(*size)).sum();
+        let rates = turns as usize * self.threads.len() * rated;
         let others = self.workloads.len() - rated;
         self.rounds * self.stores.len() * (rates + others)
     }
@@ -116,15 +125,29 @@ impl Plan {
         tables: &mut [Table],
         progress: &mut Progress,
     ) -> Result<(), String> {
+        let turns = turns(size);
+        let Crew { warm_up, duration, .. } = self.crew;
         for (threads, table) in self.threads.iter().zip(tables) {
-            let crew = Crew { threads: *threads, ..self.crew };
+            let crew =
+                Crew { threads: *threads, warm_up: warm_up / turns, duration: duration / turns };
             for (column, workload) in rated.iter().enumerate() {
-                for (name, subject) in subjects {
-                    let (what, size) = (workload.name(), short(size));
-                    let doing = format!("{name}: {what}, sessions: {size}, threads: {threads}");
-                    progress.step(&doing);
-                    let rate = guarded(&doing, || subject.rate(*workload, &crew))?;
-                    table.add(name, column, rate);
+                let mut sums = vec![None; subjects.len()];
+                for turn in 0..turns {
+                    let mut order: Vec<usize> = (0..subjects.len()).collect();
+                    if turn % 2 == 1 {
+                        order.reverse();
+                    }
+                    for at in order {
+                        let (name, subject) = &subjects[at];
+                        let (what, size) = (workload.name(), short(size));
+                        let doing = format!("{name}: {what}, sessions: {size}, threads: {threads}");
+                        progress.step(&doing);
+                        let rate = guarded(&doing, || subject.rate(*workload, &crew))?;
+                        sums[at] = rate.map(|rate| rate + sums[at].unwrap_or(0.0));
+                    }
+                }
+                for ((name, _), sum) in subjects.iter().zip(sums) {
+                    table.add(name, column, sum.map(|sum| sum / f64::from(turns)));
                 }
             }
         }
