@@ -19,7 +19,7 @@ const TOGETHER: usize = 100_000;
 
 /// Turns that stores which are filled at once take at each workload of a round: where a machine is slow for some
 /// seconds, it is for all.
-const TURNS: u32 = 4;
+const TURNS: u32 = 2;
 
 fn turns(size: usize) -> u32 {
     if size <= TOGETHER { TURNS } else { 1 }
@@ -126,10 +126,10 @@ impl Plan {
         progress: &mut Progress,
     ) -> Result<(), String> {
         let turns = turns(size);
-        let Crew { warm_up, duration, .. } = self.crew;
+        let duration = self.crew.duration;
         for (threads, table) in self.threads.iter().zip(tables) {
-            let crew =
-                Crew { threads: *threads, warm_up: warm_up / turns, duration: duration / turns };
+            // Each turn warms up anew: the others have had the cache meanwhile.
+            let crew = Crew { threads: *threads, duration: duration / turns, ..self.crew };
             for (column, workload) in rated.iter().enumerate() {
                 let mut sums = vec![None; subjects.len()];
                 for turn in 0..turns {
