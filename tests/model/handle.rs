@@ -55,12 +55,12 @@ impl Run {
         Ok(())
     }
 
-    /// Returns the version that a save of this handle stores: its draft, if no save has stored that.
+    /// Returns the version that a save of this handle stores: its draft, if no save has stored that and no clone
+    /// of the handle shares it, and otherwise one of its own.
     fn version_of(&mut self, handle: &Handle) -> u64 {
-        match handle.draft {
-            Some(draft) if !self.taken.contains(&draft) => draft,
-            _ => self.reference.next_version(),
-        }
+        let is_shared = self.handles.iter().any(|other| other.draft == handle.draft);
+        let own = handle.draft.filter(|draft| !is_shared && !self.taken.contains(draft));
+        own.unwrap_or_else(|| self.reference.next_version())
     }
 
     pub(super) fn save(&mut self, handle: &mut Handle) -> Verdict {
