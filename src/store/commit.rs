@@ -77,8 +77,8 @@ impl<T: Clone> SessionStore<T> {
 
     /// Stores a handle's data, unless somebody else saved the session since this handle loaded it.
     ///
-    /// A handle's own saves are no conflict, unless two threads save it at once. After an error the handle holds its
-    /// data as before.
+    /// A handle's own saves are no conflict, unless two threads save it at once; those of its clones, made after they
+    /// were cloned, are. After an error the handle holds its data as before.
     ///
     /// # Expiry
     ///
