@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "each of the tests needs a part of it")]
 mod harness;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -190,6 +191,95 @@ fn what_a_middleware_left_counts_once_whatever_two_handles_do_with_it() {
             let all: Vec<u32> = (1..=most).chain([100]).collect();
             assert_eq!(kept, all, "known: {known}");
         }
+    }
+}
+
+/// What happens while a save is under way, where the store weighs what it is to store.
+type Meanwhile = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+fn meanwhile(during: &Meanwhile, act: impl FnOnce() + Send + 'static) {
+    *during.lock().unwrap() = Some(Box::new(act));
+}
+
+/// Lets handles of a request act after a middleware has left 100, and returns what is stored in the end.
+fn left_by_a_middleware(
+    known: bool,
+    act: fn(&dyn Fn() -> Session<Visitor>, &Meanwhile),
+) -> (u16, Vec<u32>) {
+    let during = Meanwhile::default();
+    let weighs = Arc::clone(&during);
+    let weigh = move |_: &Visitor| {
+        let now = weighs.lock().unwrap().take();
+        now.into_iter().for_each(|now| now());
+        1
+    };
+    let builder = SessionStore::<Visitor>::builder().max_bytes(100_000, weigh);
+    let store = builder.build().unwrap();
+    let sent = if known { cookie(store.create().id()) } else { String::new() };
+    let handler = move |request: Request| {
+        let open = || Session::<Visitor>::of(&request).unwrap();
+        open().cart.push(100);
+        act(&open, &during);
+        async {}
+    };
+    let layer = SessionLayer::new(store.clone()).on_conflict(OnConflict::Merge(append));
+    let status = send(&layered(layer, handler), &sent).status.as_u16();
+    let mut kept = carts(&store).concat();
+    kept.sort_unstable();
+    (status, kept)
+}
+
+#[test]
+fn what_a_middleware_left_counts_once_though_two_handles_save_it_at_once() {
+    for known in [true, false] {
+        let ended = left_by_a_middleware(known, |open, during| {
+            let [mut first, mut second] = [open(), open()];
+            first.cart.push(1);
+            second.cart.push(2);
+            meanwhile(during, move || second.try_save().unwrap());
+            assert_eq!(first.try_save(), Err(Refused::Conflict));
+        });
+        assert_eq!(ended, (200, vec![2, 100]), "known: {known}");
+
+        let ended = left_by_a_middleware(known, |open, during| {
+            let [mut first, mut second] = [open(), open()];
+            first.cart.push(1);
+            second.cart.push(2);
+            drop(first);
+            let mut third = open();
+            third.cart.push(3);
+            meanwhile(during, move || second.try_save().unwrap());
+            third.update(|visitor| visitor.cart.push(4)).unwrap();
+        });
+        assert_eq!(ended, (200, vec![1, 2, 3, 4, 100]), "known: {known}");
+    }
+}
+
+#[test]
+fn what_a_middleware_left_counts_once_though_a_handle_saves_it_beside_the_layer() {
+    for known in [true, false] {
+        let ended = left_by_a_middleware(known, |open, during| {
+            let [mut first, mut second] = [open(), open()];
+            first.cart.push(1);
+            second.cart.push(2);
+            drop(first);
+            meanwhile(during, move || second.try_save().unwrap());
+        });
+        assert_eq!(ended, (200, vec![1, 2, 100]), "known: {known}");
+    }
+}
+
+#[test]
+fn what_a_middleware_left_outlasts_a_panic_in_the_save_of_another_handle() {
+    for known in [true, false] {
+        let ended = left_by_a_middleware(known, |open, during| {
+            let mut handle = open();
+            handle.cart.push(1);
+            meanwhile(during, || panic!("user code"));
+            let saved = catch_unwind(AssertUnwindSafe(|| handle.try_save()));
+            assert!(saved.is_err());
+        });
+        assert_eq!(ended, (200, vec![100]), "known: {known}");
     }
 }
 

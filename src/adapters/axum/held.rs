@@ -1,6 +1,5 @@
 //! Owns what a handle of a request holds, and what handles leave to be saved with the response.
 
-use std::iter;
 use std::mem;
 use std::sync::Arc;
 
@@ -71,17 +70,9 @@ impl<T> View<T> {
 }
 
 /// What a handle left: shared, because it is cloned outside the lock.
-pub(super) type Draft<T> = Arc<Left<T>>;
+pub(super) type Draft<T> = Arc<Held<T>>;
 
-pub(super) struct Left<T> {
-    pub(super) held: Held<T>,
-    /// What its changes begin with, where that was not in its place when it was left.
-    base: Option<Draft<T>>,
-    /// Which drafts took the place of one another: each is part of those after it.
-    line: u32,
-}
-
-/// A draft that is yet to be saved, the last of its line.
+/// A draft that is yet to be saved.
 pub(super) struct Unsaved<T> {
     pub(super) draft: Draft<T>,
     /// What its changes begin with, where that is saved apart from it.
@@ -89,31 +80,27 @@ pub(super) struct Unsaved<T> {
 }
 
 /// What handles left to be saved: one draft, unless several were changed at once.
-pub(super) struct Drafts<T> {
-    unsaved: Vec<Unsaved<T>>,
-    /// How many have begun.
-    lines: u32,
-}
+pub(super) struct Drafts<T>(Vec<Unsaved<T>>);
 
 impl<T> Drafts<T> {
     pub(super) const fn new() -> Self {
-        Self { unsaved: Vec::new(), lines: 0 }
+        Self(Vec::new())
     }
 
     pub(super) fn last(&self) -> Option<&Draft<T>> {
-        self.unsaved.last().map(|unsaved| &unsaved.draft)
+        self.0.last().map(|unsaved| &unsaved.draft)
     }
 
     pub(super) fn take_first(&mut self) -> Option<Unsaved<T>> {
-        (!self.unsaved.is_empty()).then(|| self.unsaved.remove(0))
+        (!self.0.is_empty()).then(|| self.0.remove(0))
     }
 
     pub(super) fn take_all(&mut self) -> Vec<Unsaved<T>> {
-        mem::take(&mut self.unsaved)
+        mem::take(&mut self.0)
     }
 
-    /// Takes out the draft that a handle has seen, which is part of what the handle holds; or says that it has been
-    /// saved apart, or is part of another one by now, and so is what the handle's changes begin with.
+    /// Takes out the draft that a handle has seen, which is part of what the handle holds; or says that it is saved
+    /// apart, by itself or as part of another one, and so is what the handle's changes begin with.
     ///
     /// Of both, no last reference is dropped here.
     pub(super) fn supersede(
@@ -122,8 +109,8 @@ impl<T> Drafts<T> {
     ) -> (Option<Unsaved<T>>, Option<Draft<T>>) {
         let is_seen =
             |it: &Unsaved<T>| seen.as_ref().is_some_and(|seen| Arc::ptr_eq(&it.draft, seen));
-        let Some(at) = self.unsaved.iter().position(is_seen) else { return (None, seen) };
-        let replaced = self.unsaved.remove(at);
+        let Some(at) = self.0.iter().position(is_seen) else { return (None, seen) };
+        let replaced = self.0.remove(at);
         let base = replaced.base.clone();
         (Some(replaced), base)
     }
@@ -131,38 +118,12 @@ impl<T> Drafts<T> {
     /// Leaves what a handle holds, and returns the draft that this replaces.
     pub(super) fn leave(&mut self, held: Held<T>, seen: Option<Draft<T>>) -> Option<Unsaved<T>> {
         let (replaced, base) = self.supersede(seen);
-        let line = replaced.as_ref().map_or_else(|| self.next_line(), |it| it.draft.line);
-        let draft = Arc::new(Left { held, base: base.clone(), line });
-        self.unsaved.push(Unsaved { draft, base });
+        self.0.push(Unsaved { draft: Arc::new(held), base });
         replaced
-    }
-
-    fn next_line(&mut self) -> u32 {
-        self.lines += 1;
-        self.lines
     }
 
     /// Takes back what was taken out, before all others.
     pub(super) fn give_back(&mut self, unsaved: Unsaved<T>) {
-        self.unsaved.insert(0, unsaved);
-    }
-
-    /// Takes note that what began with `base` was stored with it: it is not to be stored again, by itself or as
-    /// part of another draft. Returns what nobody needs any more.
-    pub(super) fn note_saved(&mut self, base: &Draft<T>) -> Vec<Draft<T>> {
-        let mut left = Vec::new();
-        // And so was what that had begun with. The oldest first: of a line, the latest counts.
-        let all: Vec<_> = iter::successors(Some(base), |saved| saved.base.as_ref()).collect();
-        for saved in all.into_iter().rev() {
-            let of_its_line = |it: &Unsaved<T>| it.draft.line == saved.line;
-            let Some(at) = self.unsaved.iter().position(of_its_line) else { continue };
-            if Arc::ptr_eq(&self.unsaved[at].draft, saved) {
-                let Unsaved { draft, base } = self.unsaved.remove(at);
-                left.extend(base.into_iter().chain([draft]));
-            } else {
-                left.extend(self.unsaved[at].base.replace(Arc::clone(saved)));
-            }
-        }
-        left
+        self.0.insert(0, unsaved);
     }
 }

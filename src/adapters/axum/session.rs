@@ -134,6 +134,9 @@ impl<T: Clone + Default> Session<T> {
     /// Saves what the handle shows at once, what handles before it have left included, unless somebody else saved
     /// the session since this request loaded it. Without changes it does nothing.
     ///
+    /// Where the layer [merges](super::OnConflict::Merge), what was left before and has become part of another handle's
+    /// changes meanwhile is saved with those, and this handle's changes without it, so that it counts once.
+    ///
     /// # Errors
     ///
     /// [`Refused::Conflict`] if somebody did, whatever the layer's [`OnConflict`](super::OnConflict): the handle then shows

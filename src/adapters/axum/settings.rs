@@ -28,6 +28,15 @@ pub enum OnConflict<T> {
     Merge(fn(loaded: &T, changed: &T, stored: &mut T)),
 }
 
+impl<T> OnConflict<T> {
+    pub(super) fn merge(self) -> Option<fn(loaded: &T, changed: &T, stored: &mut T)> {
+        match self {
+            Self::Merge(merge) => Some(merge),
+            Self::LastWins | Self::Refuse => None,
+        }
+    }
+}
+
 impl<T> Clone for OnConflict<T> {
     fn clone(&self) -> Self {
         *self

@@ -11,8 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use self::commit::Stored;
-use super::held::{Draft, Drafts, Held, Unsaved, View};
+use super::held::{Drafts, Held, Unsaved, View};
 use super::refused::Refused;
 use super::settings::{CookieLifetime, OnConflict, Settings};
 use crate::cookie;
@@ -148,7 +147,7 @@ impl<T: Clone + Default> Slot<T> {
             (draft, state.found.clone(), state.version, state.epoch)
         });
         let held = match (&seen, found) {
-            (Some(draft), _) => draft.held.clone(),
+            (Some(draft), _) => Held::clone(draft),
             (None, found) => found.map_or_else(Held::blank, Held::found),
         };
         View { held, seen, changed: false, own: false, version, epoch }
@@ -189,45 +188,18 @@ impl<T: Clone + Default> Slot<T> {
         });
         view.changed = false;
         let (replaced, base) = taken.map_err(|(refused, _)| refused)?;
-        let saved = self.commit_all(&mut view.held, base, view.epoch, how);
-        match saved {
-            Ok(()) => (view.own, view.seen) = (false, None),
-            Err(_) => self.give_back(replaced, view.epoch),
+        let mut replaced = Replaced { slot: self, unsaved: replaced, epoch: view.epoch };
+        let base = base.as_ref().map(|base| base.data());
+        let saved = self.commit(&mut view.held, base, view.epoch, how);
+        if saved.is_ok() {
+            drop(replaced.unsaved.take());
+            (view.own, view.seen) = (false, None);
         }
+        drop(replaced);
         if saved == Err(Refused::Conflict) {
             self.refresh(view);
         }
         saved
-    }
-
-    /// Saves what a handle holds, and takes note of what was stored with it.
-    fn commit_all(
-        &self,
-        held: &mut Held<T>,
-        base: Option<Draft<T>>,
-        epoch: u32,
-        how: OnConflict<T>,
-    ) -> Result<(), Refused> {
-        let begin = base.as_ref().map(|base| base.held.data());
-        let stored = self.commit(held, begin, epoch, how)?;
-        if let (Stored::All, Some(base)) = (stored, base) {
-            let left = self.with_of(epoch, |state| state.drafts.note_saved(&base));
-            drop(left);
-        }
-        Ok(())
-    }
-
-    /// Leaves what was left before to be saved after all, where what it had become part of was refused.
-    fn give_back(&self, unsaved: Option<Unsaved<T>>, epoch: u32) {
-        let Some(unsaved) = unsaved else { return };
-        let late = self.with(|state| {
-            if state.sealed || state.epoch != epoch {
-                return Some(unsaved);
-            }
-            state.drafts.give_back(unsaved);
-            None
-        });
-        drop(late);
     }
 
     /// Changes the stored session in one step, or creates it.
@@ -253,7 +225,7 @@ impl<T: Clone + Default> Slot<T> {
                 }
             }
         }
-        let id = self.with_of(view.epoch, |state| state.id())?.ok_or(Refused::Gone)?;
+        let id = self.with_of(view.epoch, State::id)?.ok_or(Refused::Gone)?;
         let result = self.settings.store.try_update(&id, change)?;
         self.refresh(view);
         Ok(result)
@@ -303,7 +275,7 @@ impl<T: Clone + Default> Slot<T> {
     }
 
     /// Like [`with`](Self::with), unless a handle has ended the session of `epoch`.
-    fn with_of<R>(&self, epoch: u32, look: impl FnOnce(&mut State<T>) -> R) -> Result<R, Refused> {
+    fn with_of<R>(&self, epoch: u32, look: impl FnOnce(&State<T>) -> R) -> Result<R, Refused> {
         self.with(|state| if state.epoch == epoch { Ok(look(state)) } else { Err(Refused::Gone) })
     }
 
@@ -393,9 +365,10 @@ impl<T: Clone + Default> Slot<T> {
 
     fn save_last(&self, unsaved: Unsaved<T>, epoch: u32) -> Result<(), Refused> {
         let Unsaved { draft, base } = unsaved;
-        let mut held = Arc::try_unwrap(draft).map_or_else(|it| it.held.clone(), |it| it.held);
+        let mut held = Arc::unwrap_or_clone(draft);
+        let base = base.as_ref().map(|base| base.data());
         let how = self.settings.on_conflict;
-        match (self.commit_all(&mut held, base, epoch, how), how) {
+        match (self.commit(&mut held, base, epoch, how), how) {
             (Err(Refused::Gone), OnConflict::LastWins) => Ok(()),
             (saved, _) => saved,
         }
@@ -417,6 +390,28 @@ impl<T: Clone + Default> Slot<T> {
         };
         // A name is a token and a value base64url, so this is always one.
         HeaderValue::try_from(text).ok()
+    }
+}
+
+/// What was left before and has become part of what is saved now: left to be saved after all where that is refused, or
+/// user code panics.
+struct Replaced<'a, T> {
+    slot: &'a Slot<T>,
+    unsaved: Option<Unsaved<T>>,
+    epoch: u32,
+}
+
+impl<T> Drop for Replaced<'_, T> {
+    fn drop(&mut self) {
+        let Some(unsaved) = self.unsaved.take() else { return };
+        let late = self.slot.with(|state| {
+            if state.sealed || state.epoch != self.epoch {
+                return Some(unsaved);
+            }
+            state.drafts.give_back(unsaved);
+            None
+        });
+        drop(late);
     }
 }
 

@@ -10,32 +10,25 @@ use crate::error::{Rejected, SaveError};
 use crate::id::SessionId;
 use crate::session::Session as Handle;
 
-/// How much of what a handle holds was stored.
-#[derive(Clone, Copy)]
-pub(super) enum Stored {
-    /// All of it, also what its changes begin with.
-    All,
-    /// Its changes alone.
-    Changes,
-}
-
 impl<T: Clone + Default> Slot<T> {
-    /// Saves what a handle holds. `base` is what its changes begin with, if not what it loaded.
+    /// Saves what a handle holds. `base` is what its changes begin with, if that is saved apart from them and not what
+    /// it loaded. A layer that merges then saves the changes alone: whoever has the base saves that, and at once maybe.
     pub(super) fn commit(
         &self,
         held: &mut Held<T>,
         base: Option<&T>,
         epoch: u32,
         how: OnConflict<T>,
-    ) -> Result<Stored, Refused> {
+    ) -> Result<(), Refused> {
         let (mut id, mut version) = self.with_of(epoch, |state| (state.id(), state.version))?;
         if let Held::New { data, .. } = held {
             if id.is_none() {
-                match self.create(data, epoch) {
+                let mut changes = self.changes(base, data, T::default);
+                match self.create(changes.as_mut().unwrap_or(data), epoch) {
                     Err(Refused::Conflict) => {}
                     created => {
                         *held = Held::found(created?);
-                        return Ok(Stored::All);
+                        return Ok(());
                     }
                 }
                 (id, version) = self.with_of(epoch, |state| (state.id(), state.version))?;
@@ -45,15 +38,22 @@ impl<T: Clone + Default> Slot<T> {
         }
         let Held::Stored { session, changed } = held else { unreachable!("a new one was created") };
         session.set_id(id.ok_or(Refused::Gone)?);
-        let mut stored = Stored::Changes;
         if *changed {
-            stored = self.commit_stored(session, base, how)?;
+            self.commit_stored(session, base, how)?;
             *changed = false;
         }
         if self.note(session, epoch, version).is_none() {
             self.look_again(epoch);
         }
-        Ok(stored)
+        Ok(())
+    }
+
+    /// Returns what comes of changes alone, if that is what is to be saved, on what was there before.
+    fn changes(&self, base: Option<&T>, changed: &T, before: impl FnOnce() -> T) -> Option<T> {
+        let (base, merge) = base.zip(self.settings.on_conflict.merge())?;
+        let mut value = before();
+        merge(base, changed, &mut value);
+        Some(value)
     }
 
     /// Puts a visitor's first changes to those of another handle, which has begun the session.
@@ -84,21 +84,39 @@ impl<T: Clone + Default> Slot<T> {
         session: &mut Handle<T>,
         base: Option<&T>,
         how: OnConflict<T>,
-    ) -> Result<Stored, Refused> {
+    ) -> Result<(), Refused> {
         let store = &self.settings.store;
-        let saved = match how {
-            OnConflict::LastWins => store.save_or_say(session),
-            OnConflict::Refuse | OnConflict::Merge(_) => store.try_save(session),
-        };
-        let merge = match (saved, how) {
-            (Err(SaveError::Conflict), OnConflict::Merge(merge)) => merge,
-            (saved, _) => return Ok(saved.map(|()| Stored::All)?),
-        };
-        // As it was before the first change that is not saved.
+        match how {
+            OnConflict::LastWins => Ok(store.save_or_say(session)?),
+            OnConflict::Refuse => self.save_if_unchanged(session, base),
+            OnConflict::Merge(merge) => {
+                if base.is_none() {
+                    match store.try_save(session) {
+                        Err(SaveError::Conflict) => {}
+                        saved => return Ok(saved?),
+                    }
+                }
+                // As it was before the first change that is not saved.
+                let (loaded, _) = session.versions();
+                let loaded = base.unwrap_or(&loaded.value);
+                *session = self.merge(session.id(), loaded, session, merge)?;
+                Ok(())
+            }
+        }
+    }
+
+    fn save_if_unchanged(&self, session: &mut Handle<T>, base: Option<&T>) -> Result<(), Refused> {
+        let store = &self.settings.store;
         let (loaded, _) = session.versions();
-        let loaded = base.unwrap_or(&loaded.value);
-        *session = self.merge(session.id(), loaded, session, merge)?;
-        Ok(Stored::Changes)
+        let Some(changes) = self.changes(base, session, || loaded.value.clone()) else {
+            return Ok(store.try_save(session)?);
+        };
+        // Another handle, because this one shows what it holds if that is refused.
+        let mut other = session.clone();
+        *other = changes;
+        store.try_save(&mut other)?;
+        *session = other;
+        Ok(())
     }
 
     /// Puts changes to what is stored, and returns that.
