@@ -92,7 +92,7 @@ impl<T> Record<T> {
     #[inline]
     pub(crate) fn word(&self) -> Word {
         // Relaxed: written under the shard's exclusive lock, or by whoever has taken the session out of the
-        // table; read under the shared lock. For `is_fresh`, see `Session::draft`.
+        // table; read under the shared lock. For `is_fresh`, see `Session::is_storable`.
         Word::from_bits(self.word.load(Ordering::Relaxed))
     }
 
