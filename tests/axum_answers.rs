@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use cloakroom::adapters::axum::{CookieLifetime, OnConflict, Refused, Session, SessionLayer};
-use cloakroom::{Expiry, ManualClock, OnFull, SessionCookie, SessionStore};
+use cloakroom::{Expiry, ManualClock, OnFull, OnLimit, SessionCookie, SessionStore, Subject};
 use harness::{Visitor, add, app, block_on, cart, cookie, layered, look, reply, send, store};
 use tower::ServiceExt;
 
@@ -155,4 +155,35 @@ fn debug_of_a_layer_names_the_policy() {
         let shown = format!("{:?}", layer.clone().on_conflict(policy));
         assert!(shown.contains(&format!("on_conflict: {policy:?}")), "{shown}");
     }
+}
+
+#[test]
+fn refused_update_of_a_visitor_without_a_session_changes_nothing() {
+    let builder = SessionStore::<Visitor>::builder().index_by(|it| it.user.map(Subject::from));
+    let store = builder.max_per_subject(1, OnLimit::Reject).build().unwrap();
+    store.create_with(Visitor { user: Some("ada"), cart: vec![] });
+    let layer = SessionLayer::new(store.clone());
+    let handler = |mut session: Session<Visitor>| async move {
+        let signed_in = session.update(|visitor| visitor.user = Some("ada"));
+        assert_eq!((signed_in, session.user), (Err(Refused::SubjectLimit), None));
+        session.cart.push(7);
+    };
+    let given = send(&layered(layer, handler), "").given();
+    assert_eq!(*store.load(&given).unwrap(), cart(&[7]));
+}
+
+#[test]
+fn update_that_is_tried_again_once_there_is_room_is_applied_once() {
+    let builder = SessionStore::<Visitor>::builder().max_sessions(1).on_full(OnFull::Refuse);
+    let store = builder.build().unwrap();
+    store.create();
+    let theirs = store.clone();
+    let handler = move |mut session: Session<Visitor>| {
+        assert_eq!(session.update(|visitor| visitor.cart.push(1)), Err(Refused::AtCapacity));
+        theirs.clear();
+        assert_eq!(session.update(|visitor| visitor.cart.push(1)), Ok(()));
+        async {}
+    };
+    let given = send(&layered(SessionLayer::new(store.clone()), handler), "").given();
+    assert_eq!(*store.load(&given).unwrap(), cart(&[1]));
 }

@@ -14,8 +14,8 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::routing::get;
 use cloakroom::adapters::axum::{OnConflict, Refused, Session, SessionLayer};
-use cloakroom::{OnFull, OnLimit, SessionCookie, SessionStore, Subject};
-use harness::{Visitor, cart, cookie, layered, send, store};
+use cloakroom::{SessionCookie, SessionStore};
+use harness::{Visitor, cookie, layered, send, store};
 use proptest::prelude::*;
 
 /// Adds what a request added to what is stored.
@@ -338,34 +338,25 @@ fn refused_save_leaves_what_a_middleware_has_left() {
 }
 
 #[test]
-fn refused_update_of_a_visitor_without_a_session_changes_nothing() {
-    let builder = SessionStore::<Visitor>::builder().index_by(|it| it.user.map(Subject::from));
-    let store = builder.max_per_subject(1, OnLimit::Reject).build().unwrap();
-    store.create_with(Visitor { user: Some("ada"), cart: vec![] });
-    let layer = SessionLayer::new(store.clone());
-    let handler = |mut session: Session<Visitor>| async move {
-        let signed_in = session.update(|visitor| visitor.user = Some("ada"));
-        assert_eq!((signed_in, session.user), (Err(Refused::SubjectLimit), None));
-        session.cart.push(7);
-    };
-    let given = send(&layered(layer, handler), "").given();
-    assert_eq!(*store.load(&given).unwrap(), cart(&[7]));
-}
-
-#[test]
-fn update_that_is_tried_again_once_there_is_room_is_applied_once() {
-    let builder = SessionStore::<Visitor>::builder().max_sessions(1).on_full(OnFull::Refuse);
-    let store = builder.build().unwrap();
-    store.create();
-    let theirs = store.clone();
-    let handler = move |mut session: Session<Visitor>| {
-        assert_eq!(session.update(|visitor| visitor.cart.push(1)), Err(Refused::AtCapacity));
-        theirs.clear();
-        assert_eq!(session.update(|visitor| visitor.cart.push(1)), Ok(()));
-        async {}
-    };
-    let given = send(&layered(SessionLayer::new(store.clone()), handler), "").given();
-    assert_eq!(*store.load(&given).unwrap(), cart(&[1]));
+fn refused_save_of_changes_alone_leaves_the_handle_as_it_was() {
+    for known in [true, false] {
+        let builder = SessionStore::<Visitor>::builder().max_bytes(9, |visitor| visitor.cart.len());
+        let store = builder.build().unwrap();
+        let sent = if known { cookie(store.create().id()) } else { String::new() };
+        let handler = async |request: Request| {
+            let open = || Session::<Visitor>::of(&request).unwrap();
+            open().cart.push(100);
+            let [mut first, mut second] = [open(), open()];
+            first.cart.resize(12, 0);
+            second.cart.push(2);
+            drop(second);
+            assert_eq!(first.try_save(), Err(Refused::TooLarge));
+            assert_eq!(first.cart.len(), 12);
+        };
+        let layer = SessionLayer::new(store.clone()).on_conflict(OnConflict::Merge(append));
+        assert_eq!(send(&layered(layer, handler), &sent).status, StatusCode::OK);
+        assert_eq!(carts(&store), [[100, 2]], "known: {known}");
+    }
 }
 
 /// What a layer further in did has happened, and the browser must hear of it.
