@@ -11,8 +11,9 @@ use crate::digits;
 /// What is longer is written into memory of its own, so that a thread holds no more than this.
 const SCRATCH: usize = 4096;
 
-/// Bytes that lie where they are kept, without an allocation: with their length and a tag, a cache line.
-const SHORT: usize = 62;
+/// Bytes that lie where they are kept, without an allocation: as many as leave a record in the memory that it would take
+/// with 62 of them, as allocators round sizes up to 16 bytes with 8 of their own.
+const SHORT: usize = 70;
 
 thread_local! {
     /// Where a thread writes what is long, so that it is allocated once, when its length is known.
