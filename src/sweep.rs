@@ -22,8 +22,9 @@ use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 pub(crate) const DEFAULT_BUDGET: usize = 512;
 
 /// Entries that one slice removes at the most: with the list they are put on, a few microseconds
-/// under the lock, well within the 50 µs that any operation may hold a shard for sweeping.
-pub(crate) const REMOVALS: usize = 64;
+/// under the lock, well within the 50 µs that any operation may hold a shard for sweeping. The stack of a model's
+/// thread holds fewer.
+pub(crate) const REMOVALS: usize = if cfg!(cloakroom_loom) { 4 } else { 64 };
 
 /// Times that inserts alone pass over a shard while as many sessions are created as it holds. So each
 /// insert looks at 8 to 16 buckets of a table that has only grown, and on average half
