@@ -169,9 +169,9 @@ impl<T> Builder<T> {
     /// Bounds how many bytes the sessions' data may take, as `weigher` says of each, beside
     /// [`max_sessions`](Self::max_sessions). Never exceeded.
     ///
-    /// Data that is larger than the bound, or of 4 GiB and more, is refused before any lock is taken, and so is what there is
-    /// no room for: the session's old data stays. Room is made as at `max_sessions`, by as many as it takes, at
-    /// the most 1024 for one new session. At least 1. Default: no bound.
+    /// Data that is larger than the bound, or of 4 GiB and more, is refused before any lock is taken. Room is made as at
+    /// `max_sessions`, by as many as it takes, a microsecond or so each; what all of them together could not make
+    /// room for is refused, and ends nobody. A session that is refused keeps its old data. At least 1. Default: no bound.
     ///
     /// The weigher is asked whenever data is to be stored, outside every lock, and is to depend on the data alone. It
     /// counts what the data holds on the heap, and `size_of` the data itself if you like; the store's own share is
@@ -308,13 +308,15 @@ impl<T> Builder<T> {
     /// [`revoke_all`](SessionStore::revoke_all), [`max_per_subject`](Self::max_per_subject).
     ///
     /// It is asked whenever data is to be stored, by `create`, `save`, `try_save` and `update`, so that the
-    /// index follows the data. It is to depend on the data alone: what is changed inside of stored data, without
-    /// a save, is not noticed.
+    /// index follows the data. It is to depend on the data alone, and on nothing that versions of the data share, as
+    /// what is behind an `Arc<Mutex<_>>`: changed there, whose a session is may go unnoticed, even by a save, because
+    /// a save asks whether it is still the same subject's as the version that it was made from.
     ///
     /// # Expiry
     ///
-    /// With both a [`ttl`](Self::ttl) and an [`idle_timeout`](Self::idle_timeout), the absolute limit may come early by
-    /// a part in 2^23 of what lies between the two: 10 ms in a day. It is never late.
+    /// With both a [`ttl`](Self::ttl) and an [`idle_timeout`](Self::idle_timeout), or a lifetime that a framework's
+    /// adapter has set, the absolute limit may come early by a part in 2^23 of what lies between the two: 10 ms in a
+    /// day. It is never late.
     ///
     /// # Locking
     ///

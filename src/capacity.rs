@@ -6,6 +6,7 @@
 //! that is sampled LRU, with no bookkeeping of its own. Looks at entries under shared locks and never
 //! holds two.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use crate::clock::Tick;
@@ -73,7 +74,68 @@ impl Slot<'_> {
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.capacity.release(1);
-        self.capacity.release_bytes(self.weight);
+        self.capacity.release_bytes(self.weight.into());
+    }
+}
+
+/// What sessions held that an operation has ended for another: nobody else's, until it is used or given back.
+pub(crate) struct Found<'a> {
+    capacity: &'a Capacity,
+    slot: bool,
+    bytes: u64,
+}
+
+impl<'a> Found<'a> {
+    /// `bytes` were found before.
+    pub(crate) fn new(capacity: &'a Capacity, bytes: u64) -> Self {
+        Self { capacity, slot: false, bytes }
+    }
+
+    /// Takes over what a session held that has left the table. One slot is all that anybody needs.
+    pub(crate) fn add(&mut self, bytes: u32) {
+        self.capacity.release(usize::from(self.slot));
+        self.slot = true;
+        self.bytes += u64::from(bytes);
+    }
+
+    /// Returns how many of so many bytes are to be found yet.
+    pub(crate) fn missing(&self, bytes: u32) -> u64 {
+        u64::from(bytes).saturating_sub(self.bytes)
+    }
+
+    /// Returns a slot with so many bytes, if what is missing is free.
+    pub(crate) fn reserve(&mut self, weight: u32) -> Option<Slot<'a>> {
+        let capacity = self.capacity;
+        // Nobody is to be refused for what another takes and gives back.
+        let _both = (weight > 0).then(|| capacity.both.lock());
+        let missing = self.missing(weight);
+        if missing > capacity.free_bytes() {
+            return None;
+        }
+        if !std::mem::take(&mut self.slot) {
+            capacity.reserve()?.keep();
+        }
+        // Relaxed: see `held`.
+        capacity.bytes.fetch_add(missing, Ordering::Relaxed);
+        self.bytes -= u64::from(weight) - missing;
+        Some(Slot { capacity, weight })
+    }
+
+    /// Returns all bytes, to be given back by the caller, if those and what is free are as many.
+    pub(crate) fn take_bytes(&mut self, bytes: u32) -> Option<u64> {
+        (self.missing(bytes) <= self.capacity.free_bytes()).then(|| self.take_all())
+    }
+
+    /// Returns all bytes, to be given back by the caller.
+    pub(crate) fn take_all(&mut self) -> u64 {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+impl Drop for Found<'_> {
+    fn drop(&mut self) {
+        self.capacity.release(usize::from(self.slot));
+        self.capacity.release_bytes(self.bytes);
     }
 }
 
@@ -110,11 +172,6 @@ impl Capacity {
         self.on_full
     }
 
-    /// Returns the slot of a session that has left the table and not given it back.
-    pub(crate) fn pass_on(&self) -> Slot<'_> {
-        Slot { capacity: self, weight: 0 }
-    }
-
     pub(crate) fn max_bytes(&self) -> u64 {
         self.max_bytes
     }
@@ -125,21 +182,29 @@ impl Capacity {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Returns how many bytes nobody holds.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.max_bytes.saturating_sub(self.bytes())
+    }
+
     /// Gives back bytes.
-    pub(crate) fn release_bytes(&self, bytes: u32) {
+    pub(crate) fn release_bytes(&self, bytes: u64) {
         if bytes > 0 {
             // Relaxed: see `held`.
-            self.bytes.fetch_sub(bytes.into(), Ordering::Relaxed);
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 
-    /// Takes bytes for a session that has a slot, if there is room.
-    pub(crate) fn grow(&self, bytes: u32) -> bool {
+    /// Takes bytes for a session that has a slot, of those that were found for it first, if there is room.
+    pub(crate) fn grow(&self, bytes: u32, found: &Cell<u64>) -> bool {
         let _both = self.both.lock();
-        let fits = self.bytes() + u64::from(bytes) <= self.max_bytes;
+        let of_found = found.get().min(bytes.into());
+        let missing = u64::from(bytes) - of_found;
+        let fits = missing <= self.free_bytes();
         if fits {
             // Relaxed: see `held`.
-            self.bytes.fetch_add(bytes.into(), Ordering::Relaxed);
+            self.bytes.fetch_add(missing, Ordering::Relaxed);
+            found.set(found.get() - of_found);
         }
         fits
     }
@@ -149,15 +214,7 @@ impl Capacity {
         if weight == 0 {
             return self.reserve();
         }
-        let _both = self.both.lock();
-        if self.bytes() + u64::from(weight) > self.max_bytes {
-            return None;
-        }
-        let mut slot = self.reserve()?;
-        // Relaxed: see `held`.
-        self.bytes.fetch_add(weight.into(), Ordering::Relaxed);
-        slot.weight = weight;
-        Some(slot)
+        Found::new(self, 0).reserve(weight)
     }
 
     /// Returns a slot, or `None` if the store is full.
@@ -187,7 +244,7 @@ impl Capacity {
                     if let Some(evicted) = evict(gate, &victim, now) {
                         ended.push(evicted);
                         // The victim's slot passes on.
-                        return Some(self.pass_on());
+                        return Some(Slot { capacity: self, weight: 0 });
                     }
                 }
                 // Full of live sessions; or of slots whose sessions have yet to enter the table.

@@ -27,7 +27,8 @@ impl BuildError {
         Self { setting, value, limit: limit.into() }
     }
 
-    /// Returns the name of the builder's method that was given the value.
+    /// Returns the name of the builder's method that was given the value; `cookie_name` for
+    /// [`SessionCookie::named`](crate::SessionCookie::named).
     #[must_use]
     pub fn setting(&self) -> &'static str {
         self.setting

@@ -169,6 +169,18 @@ impl Index {
         self.lists(shard as u32).nodes.weight(node)
     }
 
+    /// Returns what all guests weigh together: what they could give back.
+    pub(crate) fn guests_weigh(&self) -> u64 {
+        let guests =
+            (0..self.shards.len()).map(|shard| self.lists(shard as u32).nodes.guests_weigh());
+        guests.sum()
+    }
+
+    /// Returns what a session weighs, if it is a guest.
+    pub(crate) fn guest_weight(&self, slot: Slot) -> u32 {
+        if self.has_subject(slot) { 0 } else { self.weight(slot) }
+    }
+
     /// Takes note of what a session weighs now.
     pub(crate) fn set_weight(&self, slot: Slot, weight: u32) {
         let (shard, node) = self.split(slot);

@@ -68,8 +68,8 @@
 //!
 //! The events of `tracing` have the level debug, the target `cloakroom`, and two fields: `session`, the
 //! id's [fingerprint](SessionId::fingerprint), and `cause`, a [`Cause`]. One more, without fields, says that a
-//! handle of `adapters::axum` left its changes when it was too late. None is emitted under a lock, and loads,
-//! creates and saves emit none.
+//! handle of `adapters::axum` left its changes when it was too late. None is emitted under a lock. Loads, creates and
+//! saves are no events themselves; the ends that they bring about are, of whom they sweep or evict.
 //!
 //! # Minimum supported Rust version
 //!

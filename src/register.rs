@@ -5,7 +5,7 @@
 
 use triomphe::Arc;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use crate::capacity::Capacity;
 use crate::clock::Tick;
@@ -87,6 +87,8 @@ pub(crate) struct Change<'a, T> {
     same: [Option<&'a Record<T>>; 2],
     /// What the data weighs, if that is asked.
     weight: Option<u32>,
+    /// Bytes that were found for what the session grows by: whoever commits gives back what is left.
+    pub(crate) found: Cell<u64>,
 }
 
 /// The nodes that a session has had and will have, if they are not the same.
@@ -104,17 +106,26 @@ pub(crate) struct Booked {
     weighed: u32,
 }
 
-/// Why a session was not moved.
+/// Why a session was not moved, with what its data has grown by.
 pub(crate) enum Unbooked {
     /// Its subject has as many sessions as it may.
-    Full,
-    /// There is no room for what its data has grown by.
-    NoBytes,
+    Full(u32),
+    /// There is no room for what it has grown by.
+    NoBytes(u32),
     /// Whose it is was not asked yet, and cannot be now.
     Unasked,
 }
 
-impl<T> Change<'_, T> {
+impl<'a, T> Change<'a, T> {
+    fn new(
+        register: &'a Register<T>,
+        data: &'a T,
+        same: [Option<&'a Record<T>>; 2],
+        weight: Option<u32>,
+    ) -> Self {
+        Self { register, data, subject: OnceCell::new(), same, weight, found: Cell::new(0) }
+    }
+
     /// Tells whether the session stays where it is when this record is replaced.
     #[inline]
     pub(crate) fn keeps(&self, stored: &Arc<Record<T>>) -> bool {
@@ -140,14 +151,14 @@ impl<T> Change<'_, T> {
         let weighs = self.weight.and(word.slot());
         let weighed = weighs.map_or(0, |slot| self.register.index.weight(slot));
         let growth = self.weight.map_or(0, |weight| weight.saturating_sub(weighed));
-        if growth > 0 && !capacity.grow(growth) {
-            // Nobody is to make room for what the limit refuses.
-            let refused = word.slot().is_some_and(|slot| self.is_refused(slot, subject.as_ref()));
-            return Err(if refused { Unbooked::Full } else { Unbooked::NoBytes });
+        if growth > 0 && !capacity.grow(growth, &self.found) {
+            // Nobody is to make room for what the limit refuses, or before whom it ends.
+            let full = word.slot().is_some_and(|slot| self.meets_limit(slot, subject.as_ref()));
+            return Err(if full { Unbooked::Full(growth) } else { Unbooked::NoBytes(growth) });
         }
         let Ok(moves) = self.follow(word.slot(), subject.as_ref(), id) else {
-            capacity.release_bytes(growth);
-            return Err(Unbooked::Full);
+            self.found.set(self.found.get() + u64::from(growth));
+            return Err(Unbooked::Full(growth));
         };
         // Whoever has authenticated was somebody else.
         let estranged = moves.is_some_and(|[left, _]| self.register.index.has_subject(left));
@@ -155,10 +166,10 @@ impl<T> Change<'_, T> {
         Ok(Booked { word, estranged, left: moves.map(|[left, _]| left), weighed })
     }
 
-    /// Tells whether the limit, as far as the list shows, keeps a session out of where it will belong.
-    fn is_refused(&self, slot: Slot, subject: Option<&Subject>) -> bool {
+    /// Tells whether a session is to be one more, as far as the list shows, than the subject may have.
+    fn meets_limit(&self, slot: Slot, subject: Option<&Subject>) -> bool {
         let (register, index) = (self.register, &self.register.index);
-        subject.filter(|_| register.rejects()).is_some_and(|subject| {
+        subject.filter(|_| register.limit.is_some()).is_some_and(|subject| {
             let to = index.locate(subject);
             index.born_elsewhere(slot, &to).is_some() && index.is_full(&to, register.most())
         })
@@ -181,7 +192,7 @@ impl<T> Change<'_, T> {
     pub(crate) fn settle(&self, capacity: &Capacity, booked: &Booked) {
         let index = &self.register.index;
         if let Some(weight) = self.weight {
-            capacity.release_bytes(booked.weighed.saturating_sub(weight));
+            capacity.release_bytes(booked.weighed.saturating_sub(weight).into());
             if let Some(slot) = booked.word.slot() {
                 index.set_weight(slot, weight);
             }
@@ -192,7 +203,7 @@ impl<T> Change<'_, T> {
     }
 
     /// Returns where the session will belong, and the register.
-    pub(crate) fn at(&self) -> Option<(&Register<T>, Located)> {
+    pub(crate) fn at(&self) -> Option<(&'a Register<T>, Located)> {
         let subject = self.ask()?;
         Some((self.register, self.register.index.locate(&subject)))
     }
@@ -236,7 +247,7 @@ impl<T> Register<T> {
         }
         let same = self.stays(data, base, draft);
         let same = [same.then_some(&**base), draft.map(|draft| &**draft)];
-        Ok(Change { register: self, data, subject: OnceCell::new(), same, weight: None })
+        Ok(Change::new(self, data, same, None))
     }
 
     /// Asks whether a session stays where it is, and is not weighed, when `data` takes the place of `base` or
@@ -255,7 +266,7 @@ impl<T> Register<T> {
     #[cold]
     pub(crate) fn change_of<'a>(&'a self, data: &'a T) -> Result<Change<'a, T>, TooLarge> {
         let (same, weight) = ([None, None], self.weigh(data)?);
-        let change = Change { register: self, data, subject: OnceCell::new(), same, weight };
+        let change = Change::new(self, data, same, weight);
         change.ask();
         Ok(change)
     }
@@ -274,11 +285,6 @@ impl<T> Register<T> {
             self.index.set_weight(slot, weight);
         }
         Ok(slot)
-    }
-
-    /// Tells whether whoever would have one session more than they may is refused.
-    pub(crate) fn rejects(&self) -> bool {
-        self.limit.is_some_and(|limit| limit.then == OnLimit::Reject)
     }
 
     /// Returns how many sessions a subject may have.

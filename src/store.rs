@@ -15,6 +15,7 @@ mod lifetime;
 mod moves;
 mod room;
 mod subjects;
+mod update;
 mod walk;
 
 pub use lifetime::Expiry;
@@ -316,8 +317,7 @@ impl<T> Inner<T> {
     fn revoke(&self, place: &Place, now: Tick) -> bool {
         let revoked = self.gate.read(place, |entry| entry.revoke(now)).unwrap_or(false);
         if revoked {
-            let ended = take_dead(&mut self.gate.exclusive(place.shard), place, now);
-            self.capacity.release(usize::from(ended.is_some()));
+            let ended = self.take_dead(&mut self.gate.exclusive(place.shard), place, now);
             self.tell(ended);
         }
         self.tend(now);
@@ -335,7 +335,7 @@ impl<T> Inner<T> {
     #[cold]
     fn sweep_slice(&self, now: Tick) {
         let mut batch = Batch::new();
-        self.sweep.slice(&self.gate, now, &mut batch);
+        self.sweep.slice(&self.gate, &self.capacity, now, &mut batch);
         self.settle(batch);
     }
 
@@ -376,31 +376,42 @@ impl<T> Inner<T> {
 
     #[inline]
     fn forget(&self, ended: &Ended<T>) {
+        self.capacity.release_bytes(self.take_over(ended).into());
+    }
+
+    /// Forgets a session that has left the table, and returns the bytes that it held, for the caller.
+    #[inline]
+    fn take_over(&self, ended: &Ended<T>) -> u32 {
         // A rotated session lives on, and its record with it.
-        if ended.cause() != Cause::Rotated {
-            self.authenticated.forget(ended.id());
-            if let Some(register) = &self.register {
-                self.capacity.release_bytes(register.leave(ended.record()));
-            }
+        if ended.cause() == Cause::Rotated {
+            return 0;
         }
+        self.authenticated.forget(ended.id());
+        self.register.as_ref().map_or(0, |register| register.leave(ended.record()))
     }
 
     fn count_swept(&self, swept: usize) {
         if swept > 0 {
-            self.capacity.release(swept);
             self.stats.add(Event::Swept, swept as u64);
         }
     }
-}
 
-/// Takes the session at a place out of its locked shard, if it is there and dead.
-fn take_dead<T>(shard: &mut Exclusive<'_, T>, place: &Place, now: Tick) -> Option<Ended<T>> {
-    let mut death = None;
-    let entry = shard.remove_if(place, |entry| {
-        death = entry.death(now);
-        death.is_some()
-    });
-    Some(Ended::new(place.id, entry?, Cause::from(death?)))
+    /// Takes the session at a place out of its locked shard, if it is there and dead, and gives its slot back: at once,
+    /// because it may have been destroyed by somebody who counts on that by now.
+    fn take_dead(
+        &self,
+        shard: &mut Exclusive<'_, T>,
+        place: &Place,
+        now: Tick,
+    ) -> Option<Ended<T>> {
+        let mut death = None;
+        let entry = shard.remove_if(place, |entry| {
+            death = entry.death(now);
+            death.is_some()
+        })?;
+        self.capacity.release(1);
+        Some(Ended::new(place.id, entry, Cause::from(death?)))
+    }
 }
 
 impl<T> Drop for Inner<T> {

@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 
 use crossbeam_utils::CachePadded;
 
+use crate::capacity::Capacity;
 use crate::clock::Tick;
 use crate::ends::{Cause, Ended};
 use crate::gate::Gate;
@@ -208,8 +209,14 @@ impl Sweep {
         }
     }
 
-    /// Runs one slice, if no other thread is at it.
-    pub(crate) fn slice<T>(&self, gate: &Gate<T>, now: Tick, batch: &mut Batch<T>) {
+    /// Runs one slice, if no other thread is at it, and gives the slots of what it removes back.
+    pub(crate) fn slice<T>(
+        &self,
+        gate: &Gate<T>,
+        capacity: &Capacity,
+        now: Tick,
+        batch: &mut Batch<T>,
+    ) {
         let Some(_claim) = self.claim() else { return };
         let pass = self.slices_per_pass(gate);
         // Relaxed, here and below: only the holder of the claim changes these; see `Claim`.
@@ -222,7 +229,7 @@ impl Sweep {
             let missed = (since / self.exact_period(pass)).max(1);
             behind = behind.max(missed).min(pass);
         }
-        let looked = self.look_round(gate, now, batch);
+        let looked = self.look_round(gate, capacity, now, batch);
         behind = if batch.len() * BEHIND > looked { pass } else { behind.saturating_sub(1) };
         self.behind.swap(behind, Ordering::Relaxed);
         let next = if behind > 0 { AT_ONCE } else { now.saturating_add(self.period(pass)) };
@@ -239,7 +246,13 @@ impl Sweep {
     }
 
     /// Looks at the next buckets of the next shards; returns at how many.
-    fn look_round<T>(&self, gate: &Gate<T>, now: Tick, batch: &mut Batch<T>) -> usize {
+    fn look_round<T>(
+        &self,
+        gate: &Gate<T>,
+        capacity: &Capacity,
+        now: Tick,
+        batch: &mut Batch<T>,
+    ) -> usize {
         let mut looked = 0;
         for _ in 0..SHARDS_PER_SLICE {
             if looked >= self.budget || batch.is_full() {
@@ -252,7 +265,10 @@ impl Sweep {
             let mut finished = true;
             if let Some(mut lock) = gate.try_exclusive(shard) {
                 let (from, most) = (self.cursor(shard), self.budget - looked);
+                let held = batch.len();
                 let stretch = batch.take_dead(&mut lock, from, most, now);
+                // Under the lock: one may have been destroyed by somebody who counts on its slot by now.
+                capacity.release(batch.len() - held);
                 self.set_cursor(shard, stretch.next);
                 looked += stretch.looked;
                 finished = stretch.next.is_none();

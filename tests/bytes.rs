@@ -109,8 +109,86 @@ fn as_many_make_room_as_it_takes_and_subjects_never_do() {
     assert_eq!((left, store.contains(user.id())), (10, true));
     let full = CreateError::AtByteLimit { max_bytes: 100 };
     assert_eq!(store.try_create_with(61).unwrap_err().error, full);
-    assert_eq!((bytes(&store), store.stats().bytes), (90, 90), "what there was has made room");
+    assert_eq!((bytes(&store), store.stats().bytes), (100, 100), "it would not have been enough");
     assert!(store.contains(user.id()));
+}
+
+#[test]
+fn refusal_ends_no_guest() {
+    let store = with_subjects(1_000).build().unwrap();
+    (0..4).for_each(|_| _ = store.create_with(1_100));
+    let mut mine = store.create_with(10);
+    (0..59).for_each(|_| _ = store.create_with(10));
+    let full = CreateError::AtByteLimit { max_bytes: 1_000 };
+    for data in [601, 1_601] {
+        assert_eq!(store.try_create_with(data).unwrap_err().error, full);
+        *mine = data;
+        assert_eq!(store.try_save(&mut mine), Err(SaveError::AtByteLimit));
+        assert!(!store.save(&mine));
+        let update = store.try_update(mine.id(), |held| *held = data);
+        assert_eq!(update, Err(SaveError::AtByteLimit));
+    }
+    assert_eq!((store.len(), store.stats().bytes), (64, 1_000));
+    // And nobody is in the way of what can be had.
+    *mine = 600;
+    store.try_save(&mut mine).unwrap();
+    assert_eq!((store.len(), store.stats().bytes), (5, 1_000));
+}
+
+#[test]
+fn one_session_may_take_the_room_of_thousands() {
+    let store = SessionStore::<u64>::builder().max_bytes(5_000, |data| *data as usize);
+    let store = store.build().unwrap();
+    (0..5_000).for_each(|_| _ = store.create_with(1));
+    let mut large = store.try_create_with(4_000).unwrap();
+    assert_eq!((store.len(), store.stats().bytes), (1_001, 5_000));
+    *large = 4_900;
+    store.try_save(&mut large).unwrap();
+    assert_eq!((store.len(), store.stats().bytes), (101, 5_000));
+}
+
+/// Whoever signs in has their own to give: at either bound, with a new session or by a save.
+#[test]
+fn session_that_its_limit_ends_gives_its_room_to_the_next_of_its_subject() {
+    let build = |max_bytes, max_sessions| {
+        let store = with_subjects(max_bytes).max_sessions(max_sessions);
+        store.max_per_subject(1, OnLimit::RevokeOldest).build().unwrap()
+    };
+    for (max_bytes, max_sessions) in [(1_000, 2), (100, 9)] {
+        let store = build(max_bytes, max_sessions);
+        let (mine, other) = (store.create_with(1_050), store.create_with(2_050));
+        let next = store.try_create_with(1_050).unwrap();
+        let lives = [&mine, &other, &next].map(|session| store.contains(session.id()));
+        assert_eq!((lives, store.stats().bytes), ([false, true, true], 100));
+    }
+
+    // What is missing, a guest gives; who is not needed, stays.
+    let store = build(100, 9);
+    let (mine, guest) = (store.create_with(1_010), store.create_with(20));
+    store.create_with(2_070);
+    store.try_create_with(1_030).unwrap();
+    let gone = [&mine, &guest].map(|session| !store.contains(session.id()));
+    assert_eq!((gone, store.stats().bytes), ([true, true], 100));
+
+    let store = build(100, 9);
+    let (mine, mut guest) = (store.create_with(1_050), store.create_with(10));
+    store.create_with(2_040);
+    *guest = 1_020;
+    store.try_save(&mut guest).unwrap();
+    assert_eq!((store.contains(mine.id()), store.stats().bytes), (false, 60));
+}
+
+#[test]
+fn session_that_would_not_make_room_enough_for_the_next_of_its_subject_stays() {
+    let store = with_subjects(100).max_per_subject(1, OnLimit::RevokeOldest).build().unwrap();
+    let mine = store.create_with(1_010);
+    store.create_with(2_085);
+    let full = CreateError::AtByteLimit { max_bytes: 100 };
+    assert_eq!(store.try_create_with(1_020).unwrap_err().error, full);
+    let mut guest = store.create_with(5);
+    *guest = 1_020;
+    assert_eq!(store.try_save(&mut guest), Err(SaveError::AtByteLimit));
+    assert!(store.contains(mine.id()) && store.contains(guest.id()));
 }
 
 #[test]

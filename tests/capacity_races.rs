@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cloakroom::{Builder, Cause, ManualClock, OnFull, Session, SessionId, SessionStore};
+use cloakroom::{Builder, Cause, Expiry, ManualClock, OnFull, Session, SessionId, SessionStore};
 use stress::{Heard, race, race2, rounds};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -228,4 +228,36 @@ fn every_session_ends_exactly_once_when_everything_happens_at_once() {
     assert_eq!(stats.created + stats.rotated, all.len() as u64);
     let ended = stats.destroyed + stats.expired + stats.evicted + stats.rotated + stats.cleared;
     assert_eq!(ended, all.len() as u64);
+}
+
+/// Another thread may be the one that takes it out of the table.
+#[test]
+fn slot_of_a_session_is_free_when_its_destroy_returns() {
+    for on_full in [OnFull::Refuse, OnFull::Evict] {
+        let clock = ManualClock::new();
+        let store = builder().max_sessions(2).on_full(on_full).ttl(1_000_000 * MINUTE);
+        let store = store.clock(clock.clone()).build().unwrap();
+        let keep = *store.create_with(7).id();
+        store.set_expiry(&keep, Expiry::Never);
+        let done = Arc::new(AtomicBool::new(false));
+        race(4, {
+            let store = store.clone();
+            move |me| {
+                if me == 0 {
+                    for _ in 0..rounds(20_000) {
+                        let session = store.try_create_with(1).expect("there is room");
+                        assert!(store.destroy(session.id()));
+                        assert_eq!(store.len(), 1);
+                    }
+                    done.store(true, Ordering::SeqCst);
+                }
+                // Keeps a slice due, and the shards in use.
+                while !done.load(Ordering::SeqCst) {
+                    clock.advance(MINUTE);
+                    store.update(&keep, |data| *data += 1);
+                }
+            }
+        });
+        assert!(store.contains(&keep), "it has made room, and need not have");
+    }
 }

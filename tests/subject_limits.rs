@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cloakroom::{
-    Builder, Cause, CreateError, ManualClock, OnLimit, Rejected, SaveError, SessionStore, Subject,
+    Builder, Cause, CreateError, ManualClock, OnLimit, Rejected, SaveError, Session, SessionStore,
+    Subject,
 };
 
 mod stress;
@@ -237,25 +238,56 @@ fn limit_holds_at_every_moment_for_whoever_looks() {
     assert_eq!(store.count_of(1), 2);
 }
 
+/// A listener may do with the store what it likes, as with the slot that has come free.
 #[test]
-fn id_that_a_listener_takes_while_room_is_made_is_taken() {
+fn end_of_a_displaced_session_is_told_once_the_next_one_is_there() {
     let itself: Arc<Mutex<Option<SessionStore<u64>>>> = Arc::default();
-    let store = builder(2, OnLimit::RevokeOldest).on_end({
+    let store = builder(1, OnLimit::RevokeOldest).max_sessions(2).on_end({
         let itself = Arc::clone(&itself);
         move |end| {
             if end.cause == Cause::Displaced {
                 let store = itself.lock().unwrap().take().unwrap();
-                store.try_create_with_id("mine", 9).unwrap();
+                let taken = store.try_create_with_id("mine", 9).unwrap_err();
+                assert_eq!((taken.error, store.count_of(1)), (CreateError::Taken, 1));
+                let full = store.try_create_with(9).unwrap_err();
+                assert_eq!(full.error, CreateError::AtCapacity { max_sessions: 2 });
             }
         }
     });
     let store = store.build().unwrap();
-    store.create_with(1);
-    store.create_with(1);
+    let (first, _) = (store.create_with(1), store.create_with(2));
     *itself.lock().unwrap() = Some(store.clone());
-    let rejected = store.try_create_with_id("mine", 1).unwrap_err();
-    assert_eq!((rejected.value, rejected.error), (1, CreateError::Taken));
-    assert_eq!((store.count_of(1), store.count_of(9), store.len()), (1, 1, 2));
-    assert_eq!(*store.load("mine").unwrap(), 9);
-    assert!(store.destroy("mine") && !store.contains("mine"));
+    store.try_create_with_id("mine", 1).unwrap();
+    assert!(itself.lock().unwrap().is_none(), "the listener was called");
+    assert_eq!((store.contains(first.id()), store.contains("mine"), store.len()), (false, true, 2));
+}
+
+#[test]
+fn session_that_expires_while_room_is_made_for_it_is_not_brought_back() {
+    type Act = fn(&SessionStore<u64>, &mut Session<u64>) -> Result<(), SaveError>;
+    let save: Act = |store, session| {
+        **session = 1;
+        store.save(session).then_some(()).ok_or(SaveError::Gone)
+    };
+    let try_save: Act = |store, session| {
+        **session = 1;
+        store.try_save(session)
+    };
+    let update: Act = |store, session| store.try_update(session.id(), |whose| *whose = 1);
+    for act in [save, try_save, update] {
+        let clock = ManualClock::new();
+        let theirs = clock.clone();
+        let store = builder(1, OnLimit::RevokeOldest).on_end(move |end| {
+            if end.cause == Cause::Displaced {
+                theirs.advance(Duration::from_secs(9));
+            }
+        });
+        let idle = Duration::from_secs(10);
+        let store = store.idle_timeout(idle).clock(clock.clone()).build().unwrap();
+        let mut guest = store.create_with(0);
+        clock.advance(Duration::from_secs(6));
+        store.create_with(1);
+        assert_eq!(act(&store, &mut guest), Err(SaveError::Gone));
+        assert!(!store.contains(guest.id()));
+    }
 }

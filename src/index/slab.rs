@@ -79,6 +79,8 @@ pub(super) struct Slab {
     roomy: Vec<u32>,
     /// What the sessions of each chunk weigh, in a store that asks: apart, because most do not.
     weights: Vec<Option<Box<[u32; CHUNK]>>>,
+    /// What all guests weigh together.
+    guests_weigh: u64,
 }
 
 impl Slab {
@@ -136,7 +138,16 @@ impl Slab {
         if self.weights.len() <= at {
             self.weights.resize_with(at + 1, || None);
         }
-        self.weights[at].get_or_insert_with(|| Box::new([0; CHUNK]))[place] = weight;
+        let weights = self.weights[at].get_or_insert_with(|| Box::new([0; CHUNK]));
+        let weighed = std::mem::replace(&mut weights[place], weight);
+        if self.get(node).is_some_and(|node| node.key == Key::GUEST) {
+            self.guests_weigh = self.guests_weigh - u64::from(weighed) + u64::from(weight);
+        }
+    }
+
+    /// Returns what all guests weigh together, with those that have just left the table.
+    pub(super) fn guests_weigh(&self) -> u64 {
+        self.guests_weigh
     }
 
     /// Returns a node, or `None` if there is none of that number.
@@ -195,7 +206,8 @@ impl Slab {
     /// Tells whether no chunk has memory.
     #[cfg(test)]
     pub(super) fn is_bare(&self) -> bool {
-        self.chunks.iter().all(Option::is_none) && self.weights.iter().all(Option::is_none)
+        let none = self.guests_weigh == 0 && self.chunks.iter().all(Option::is_none);
+        none && self.weights.iter().all(Option::is_none)
     }
 }
 

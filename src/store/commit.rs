@@ -1,8 +1,10 @@
-//! Owns the changes of a session's data: save, conditional save, atomic update.
+//! Owns the changes of a session's data: save, conditional save, and the commit that every change is.
 //!
 //! A commit puts a new record in the place of the old one, under the shard's exclusive lock, and
 //! never inserts: what has ended stays ended. Records are made before the lock is taken and dropped
 //! after it is released.
+
+use std::cell::Cell;
 
 use triomphe::Arc;
 
@@ -16,17 +18,16 @@ use super::lifetime::Dating;
 use super::lifetime::within;
 use super::room::ENDS;
 use super::{Inner, SessionStore};
+use crate::capacity::Capacity;
 use crate::clock::Tick;
 use crate::entry::{Entry, Record};
 use crate::error::SaveError;
-use crate::id::{AsSessionId, SessionId};
+use crate::id::SessionId;
 use crate::register::{Change, Register, Unbooked};
 use crate::session::Session;
 use crate::shards::Place;
 use crate::stats::Event;
-use crate::sync::Backoff;
 use crate::terms::Word;
-use crate::weigh::TooLarge;
 
 /// What became of a commit, with a record that is to be dropped outside the lock.
 pub(super) enum Committed<T> {
@@ -40,10 +41,11 @@ pub(super) enum Committed<T> {
     Unasked(Arc<Record<T>>),
     /// Not stored, because the data is larger than it may be.
     TooLarge(Arc<Record<T>>),
-    /// Not stored, because there is no room for what the data has grown by.
-    NoBytes(Arc<Record<T>>),
-    /// Not stored, because the subject that the session would belong to has as many as it may.
-    Limited(Arc<Record<T>>),
+    /// Not stored, because there is no room for what the data has grown by: so many bytes.
+    NoBytes(Arc<Record<T>>, u32),
+    /// Not stored, because the subject that the session would belong to has as many as it may; with the bytes that the
+    /// data has grown by.
+    Limited(Arc<Record<T>>, u32),
 }
 
 impl<T: Clone> SessionStore<T> {
@@ -117,66 +119,6 @@ impl<T: Clone> SessionStore<T> {
         }
         Ok(())
     }
-
-    /// Changes a session's data as one step, and returns what the closure returned; `None` if there
-    /// is no live session of this id.
-    ///
-    /// The closure works on a copy, outside every lock. If somebody else saved in the meantime, it
-    /// runs again on a copy of what they saved: so it may run several times, and only its last run
-    /// counts. If it panics, nothing is changed.
-    ///
-    /// # Expiry
-    ///
-    /// Counts as activity.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use cloakroom::SessionStore;
-    ///
-    /// let store = SessionStore::<u32>::builder().build()?;
-    /// let session = store.create();
-    /// let visits = store.update(session.id(), |visits| { *visits += 1; *visits });
-    /// assert_eq!(visits, Some(1));
-    /// # Ok::<(), cloakroom::BuildError>(())
-    /// ```
-    pub fn update<R>(&self, id: impl AsSessionId, change: impl FnMut(&mut T) -> R) -> Option<R> {
-        self.try_update(id, change).ok()
-    }
-
-    /// Changes a session's data as one step, like [`update`](Self::update), or says why not.
-    ///
-    /// # Errors
-    ///
-    /// [`SaveError::Gone`] if there is no live session of this id; [`SaveError::SubjectLimit`] if it would
-    /// become another subject's, which has as many as it may; [`SaveError::TooLarge`] and [`SaveError::AtByteLimit`] at
-    /// [`max_bytes`](crate::Builder::max_bytes). Never [`SaveError::Conflict`].
-    pub fn try_update<R>(
-        &self,
-        id: impl AsSessionId,
-        mut change: impl FnMut(&mut T) -> R,
-    ) -> Result<R, SaveError> {
-        let inner = &*self.inner;
-        let place = inner.resolve(id.named()).map(|id| inner.gate.place(id));
-        let current = || inner.current(inner.clock.now(), place.as_ref()?);
-        let backoff = Backoff::new();
-        while let (Some(seen), Some(place)) = (current(), &place) {
-            let mut value = seen.value.clone();
-            let result = change(&mut value);
-            let record = Record::fresh(value);
-            match inner.commit_update(place, record, seen) {
-                Ok(()) => return Ok(result),
-                Err(SaveError::Conflict) => {
-                    inner.stats.count(Event::Conflicted);
-                    backoff.snooze();
-                }
-                Err(SaveError::Gone) => break,
-                Err(refused) => return Err(refused),
-            }
-        }
-        inner.stats.count(Event::Missed);
-        Err(SaveError::Gone)
-    }
 }
 
 impl<T> Inner<T> {
@@ -245,41 +187,6 @@ impl<T> Inner<T> {
         let (base, draft) = session.versions();
         let change = register.change(session, base, draft);
         change.map(Some).map_err(|large| self.refuse_of(large, session))
-    }
-
-    /// Stores an updated copy of what was seen, if that is still stored, and drops what is left over.
-    fn commit_update(
-        &self,
-        place: &Place,
-        record: Arc<Record<T>>,
-        seen: Arc<Record<T>>,
-    ) -> Result<(), SaveError> {
-        let listed = self.register.as_ref().map(|register| (register, Arc::clone(&record)));
-        let change = listed.as_ref().map(|(it, data)| it.change(&data.value, &seen, Some(data)));
-        let committed = match change.transpose() {
-            Ok(change) => self.commit_seen(place, record, &seen, change.as_ref()),
-            Err(TooLarge) => Committed::TooLarge(record),
-        };
-        if let Some((_, data)) = listed {
-            self.ends.discard(&self.stats, data);
-        }
-        self.ends.discard(&self.stats, seen);
-        let (result, left) = committed.into_result();
-        self.ends.discard_last(&self.stats, left);
-        result
-    }
-
-    fn commit_seen(
-        &self,
-        place: &Place,
-        record: Arc<Record<T>>,
-        seen: &Arc<Record<T>>,
-        change: Option<&Change<'_, T>>,
-    ) -> Committed<T> {
-        // The clock once more: user code took its time.
-        let now = self.clock.now();
-        let wanted = |stored: &Arc<Record<T>>| Arc::ptr_eq(stored, seen);
-        self.commit(now, place, record, change, wanted, Dating::Activity)
     }
 
     /// Stores what a handle holds, its draft or else a copy of its data. Returns the copy, if it was one.
@@ -360,27 +267,30 @@ impl<T> Inner<T> {
     #[inline(always)]
     pub(super) fn commit(
         &self,
-        now: Tick,
+        mut now: Tick,
         place: &Place,
         mut record: Arc<Record<T>>,
         change: Option<&Change<'_, T>>,
         wanted: impl Fn(&Arc<Record<T>>) -> bool,
         dating: Dating,
     ) -> Committed<T> {
-        let (mut ends, backoff) = (0..ENDS, Backoff::new());
-        let mut again = || ends.next().is_some();
+        let mut ends = 0..ENDS;
+        let _rest = change.map(|change| Rest { capacity: &self.capacity, found: &change.found });
         let committed = loop {
-            match self.commit_once(now, place, record, change, &wanted, dating) {
-                Committed::Limited(back) if again() && self.make_room_for(change) => record = back,
-                Committed::NoBytes(back) if again() && self.make_bytes(place.id, now, &backoff) => {
-                    record = back;
+            let committed = self.commit_once(now, place, record, change, &wanted, dating);
+            match committed {
+                Committed::Replaced(_) | Committed::Conflict(_) | Committed::Gone(_) => {
+                    break committed;
                 }
-                Committed::Unasked(back) => {
-                    record = back;
-                    change.map(Change::ask);
-                }
-                committed => break committed,
+                _ if ends.next().is_none() => break committed,
+                _ => {}
             }
+            match self.make_way(place.id, committed, change) {
+                Ok(back) => record = back,
+                Err(refused) => break refused,
+            }
+            // User code took its time.
+            now = self.clock.now();
         };
         if let Committed::Replaced(_) = committed {
             self.stats.count(Event::Saved);
@@ -444,8 +354,8 @@ impl<T> Inner<T> {
     ) -> Committed<T> {
         let booked = match change.book(&self.capacity, entry, id) {
             Ok(booked) => booked,
-            Err(Unbooked::Full) => return Committed::Limited(record),
-            Err(Unbooked::NoBytes) => return Committed::NoBytes(record),
+            Err(Unbooked::Full(growth)) => return Committed::Limited(record, growth),
+            Err(Unbooked::NoBytes(growth)) => return Committed::NoBytes(record, growth),
             Err(Unbooked::Unasked) => return Committed::Unasked(record),
         };
         let old = self.replace_under(now, booked.word, entry, record, dating);
@@ -469,11 +379,17 @@ impl<T> Inner<T> {
         self.date(now, entry, dating);
         old
     }
+}
 
-    #[cold]
-    fn make_room_for(&self, change: Option<&Change<'_, T>>) -> bool {
-        let at = change.and_then(Change::at);
-        at.is_some_and(|(register, at)| self.make_room_in(register, &at))
+/// Gives back what was found for a commit and not needed.
+struct Rest<'a> {
+    capacity: &'a Capacity,
+    found: &'a Cell<u64>,
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        self.capacity.release_bytes(self.found.take());
     }
 }
 
@@ -484,9 +400,9 @@ impl<T> Committed<T> {
             Self::Replaced(old) => (Ok(()), old),
             Self::Conflict(record) | Self::Unasked(record) => (Err(SaveError::Conflict), record),
             Self::Gone(record) => (Err(SaveError::Gone), record),
-            Self::Limited(record) => (Err(SaveError::SubjectLimit), record),
+            Self::Limited(record, _) => (Err(SaveError::SubjectLimit), record),
             Self::TooLarge(record) => (Err(SaveError::TooLarge), record),
-            Self::NoBytes(record) => (Err(SaveError::AtByteLimit), record),
+            Self::NoBytes(record, _) => (Err(SaveError::AtByteLimit), record),
         }
     }
 }

@@ -5,9 +5,9 @@
 
 use triomphe::Arc;
 
-use super::room::ENDS;
-use super::{Expiry, Inner, SessionStore, take_dead};
-use crate::capacity::Slot;
+use super::room::{ENDS, Made, Need};
+use super::{Expiry, Inner, SessionStore};
+use crate::capacity::{Found, Slot};
 use crate::clock::Tick;
 use crate::ends::Ended;
 use crate::entry::{Entry, Record};
@@ -27,7 +27,7 @@ const SLICES_FOR_ROOM: usize = 8;
 impl<T> SessionStore<T> {
     /// Creates a session with the default data, and stores it.
     ///
-    /// If the store is full and nothing may be evicted, the session is returned but not stored, and
+    /// If there is no room for it, by whichever limit of the store, the session is returned but not stored, and
     /// counted in [`StoreStats::creates_refused`](crate::StoreStats::creates_refused);
     /// [`try_create`](Self::try_create) tells.
     ///
@@ -57,9 +57,8 @@ impl<T> SessionStore<T> {
     ///
     /// An id that is taken by a live session is not handed out again: the session then gets a new
     /// one of its own, which [`Session::id`] tells. Use
-    /// [`try_create_with_id`](Self::try_create_with_id) to be told instead. If the store is full and
-    /// nothing may be evicted, the session is not stored and has a new id too, as with
-    /// [`create`](Self::create).
+    /// [`try_create_with_id`](Self::try_create_with_id) to be told instead. If there is no room for it, the
+    /// session is not stored and has a new id too, as with [`create`](Self::create).
     ///
     /// # Security
     ///
@@ -233,37 +232,40 @@ impl<T> Inner<T> {
     }
 
     /// Returns a slot in a full store, or says why there is none. What was evicted goes to `ended`.
-    fn room_for(
-        &self,
+    fn room_for<'a>(
+        &'a self,
         id: SessionId,
         begun: &Begun<T>,
         ended: &mut Vec<Ended<T>>,
-    ) -> Result<Slot<'_>, CreateError> {
+    ) -> Result<Slot<'a>, CreateError> {
         let &Begun { ref at, weight, now, .. } = begun;
         // Nobody is to make room for a session that its id keeps out, least of all the id's owner, or that its
         // subject's limit refuses.
         if self.is_taken(id, now) {
             return Err(CreateError::Taken);
         }
-        if let (Some(register), Some(at)) = (&self.register, at) {
-            // Where bytes count, the slot of one that is ended might not do, and it would have ended for nothing.
-            let decides = register.rejects() || weight == 0;
-            if decides && register.index.is_full(at, register.most()) {
-                if !self.make_room_in(register, at) {
-                    return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
-                }
-                // The room of one that its limit has ended is had, and nobody else need go.
-                if let Some(slot) = self.capacity.reserve_both(weight) {
-                    return Ok(slot);
-                }
+        let need = Need { bytes: weight, seed: id, spare: None, now };
+        let mut found = Found::new(&self.capacity, 0);
+        let listed = self.register.as_ref().zip(at.as_ref());
+        let full = listed.filter(|(register, at)| register.index.is_full(at, register.most()));
+        if let Some((register, at)) = full {
+            if let Made::None = self.make_room_in(register, at, &need, &mut found, ended) {
+                return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
+            }
+            // The room of one that its limit has ended is had, and nobody else need go.
+            if let Some(slot) = found.reserve(weight) {
+                return Ok(slot);
             }
         }
-        let slot = self.sweep_for_room(weight, now, || self.sweep.is_due(now));
+        let slot = self.sweep_for_room(&mut found, weight, now, || self.sweep.is_due(now));
         let slot = slot.or_else(|| match &self.register {
             None => self.capacity.make_room(&self.gate, id, now, ended),
-            Some(register) => self.make_room_among_guests(register, weight, id, now, ended),
+            Some(register) => {
+                self.end_guests(register, &need, &mut found, ended, |found| found.reserve(weight))
+            }
         });
-        let slot = slot.or_else(|| self.sweep_for_room(weight, now, || self.sweep.is_needed()));
+        let slot = slot
+            .or_else(|| self.sweep_for_room(&mut found, weight, now, || self.sweep.is_needed()));
         slot.ok_or_else(|| self.full())
     }
 
@@ -309,16 +311,18 @@ impl<T> Inner<T> {
             }
             drop(shard);
             let at = begun.at.as_ref().filter(|_| ends.next().is_some());
-            if !at.is_some_and(|at| self.make_room_in(register, at)) {
+            if !at.is_some_and(|at| self.displace(register, at, id, now, ended)) {
                 return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
             }
             shard = self.gate.exclusive(place.shard);
         };
         let told = ended.len();
         if succeeds {
-            ended.extend(take_dead(&mut shard, &place, now));
+            ended.extend(self.take_dead(&mut shard, &place, now));
         }
+        let ahead = ended.len();
         let spent = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
+        self.capacity.release(ended.len() - ahead);
         shard.insert(&place, entry);
         shard.leave();
         drop(spent);
@@ -326,6 +330,22 @@ impl<T> Inner<T> {
         self.count_swept(ended.len() - told);
         self.stats.count(Event::Created);
         Ok(())
+    }
+
+    /// Makes room at a subject's limit for a session that has all the room else. Returns whether it is worth another
+    /// try.
+    #[cold]
+    fn displace(
+        &self,
+        register: &Register<T>,
+        at: &Located,
+        id: SessionId,
+        now: Tick,
+        ended: &mut Vec<Ended<T>>,
+    ) -> bool {
+        let need = Need { bytes: 0, seed: id, spare: None, now };
+        let mut found = Found::new(&self.capacity, 0);
+        !matches!(self.make_room_in(register, at, &need, &mut found, ended), Made::None)
     }
 
     /// Makes the session that [`SessionStore::create`] promises where none could be stored.
@@ -354,18 +374,19 @@ impl<T> Inner<T> {
     /// Sweeps a full store for a slot as long as it is worth it, a few slices at the most: enough to find
     /// every expired session of a small store, and a bounded price for a flood that a large one refuses.
     #[cold]
-    fn sweep_for_room(
-        &self,
+    fn sweep_for_room<'a>(
+        &'a self,
+        found: &mut Found<'a>,
         weight: u32,
         now: Tick,
         worth_it: impl Fn() -> bool,
-    ) -> Option<Slot<'_>> {
+    ) -> Option<Slot<'a>> {
         for _ in 0..SLICES_FOR_ROOM {
             if !worth_it() {
                 break;
             }
             self.sweep_slice(now);
-            if let Some(slot) = self.capacity.reserve_both(weight) {
+            if let Some(slot) = found.reserve(weight) {
                 return Some(slot);
             }
         }

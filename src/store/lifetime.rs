@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use triomphe::Arc;
 
-use super::{Inner, SessionStore, take_dead};
+use super::{Inner, SessionStore};
 use crate::clock::{NEVER, Tick, after, ticks};
 use crate::ends::{Cause, Ended};
 use crate::entry::{Entry, Terms};
@@ -149,8 +149,7 @@ impl<T> SessionStore<T> {
         let place = inner.gate.place(id);
         let deadline = inner.gate.read(&place, |entry| entry.live_until(now))?;
         if deadline.is_none() {
-            let ended = take_dead(&mut inner.gate.exclusive(place.shard), &place, now);
-            inner.capacity.release(usize::from(ended.is_some()));
+            let ended = inner.take_dead(&mut inner.gate.exclusive(place.shard), &place, now);
             inner.tell(ended);
         }
         deadline.map(|deadline| left(now, deadline))

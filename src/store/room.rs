@@ -4,14 +4,17 @@
 //! was touched or has signed in since it was chosen is spared, which is decided under its shard's lock.
 
 use super::Inner;
-use crate::capacity::{OnFull, Slot as Room};
+use super::commit::Committed;
+use triomphe::Arc;
+
+use crate::capacity::{Found, OnFull};
 use crate::clock::Tick;
 use crate::ends::{Cause, Ended};
-use crate::entry::Entry;
+use crate::entry::{Entry, Record};
 use crate::error::SaveError;
 use crate::id::SessionId;
 use crate::index::{Index, Located, Slot, Standing};
-use crate::register::Register;
+use crate::register::{Change, Register};
 use crate::session::Session;
 use crate::stats::Event;
 use crate::sync::Backoff;
@@ -24,9 +27,30 @@ const SAMPLE: usize = 16;
 /// `capacity.rs`, which has the same number for the same reason.
 const ATTEMPTS: usize = 32;
 
-/// Sessions that one operation may end to make room, where sessions are weighed or a subject has as many as it may:
-/// whoever begins another for each that ends, as a listener may, is refused in the end.
+/// How often one operation makes room and is tried again: whoever begins another session for each that ends, as a
+/// listener may, is refused in the end.
 pub(super) const ENDS: usize = 1024;
+
+/// What an operation needs.
+pub(super) struct Need {
+    /// The bytes of a new session, which needs a slot too; or those that one grows by.
+    pub(super) bytes: u32,
+    /// Where to begin to look for guests.
+    pub(super) seed: SessionId,
+    /// The session that grows, which is not to make room for itself.
+    pub(super) spare: Option<SessionId>,
+    pub(super) now: Tick,
+}
+
+/// Whether room was made at a subject's limit.
+pub(super) enum Made {
+    /// It is worth another try.
+    Room,
+    /// Whoever might be ended has too little for what comes.
+    TooLittle,
+    /// The limit ends nobody.
+    None,
+}
 
 /// A guest that may have to go, and the deadline it was chosen for.
 #[derive(Clone, Copy)]
@@ -62,82 +86,138 @@ impl<T> Inner<T> {
         if self.is_taken(id, self.clock.now()) { SaveError::TooLarge } else { SaveError::Gone }
     }
 
-    /// Returns a slot, taken from a guest if the store is full, or `None` if all room is held by subjects, or by
-    /// guests whom the store may not end. What was evicted goes to `ended`.
-    pub(super) fn make_room_among_guests(
-        &self,
+    /// Ends guests until `enough` says that what is found for `need` is enough; none for what all of them together
+    /// cannot make room for. Those that ended go to `ended`.
+    pub(super) fn end_guests<'a, R>(
+        &'a self,
         register: &Register<T>,
-        weight: u32,
-        seed: SessionId,
-        now: Tick,
+        need: &Need,
+        found: &mut Found<'a>,
         ended: &mut Vec<Ended<T>>,
-    ) -> Option<Room<'_>> {
-        let backoff = Backoff::new();
-        for _ in 0..if weight == 0 { ATTEMPTS } else { ENDS } {
-            if let Some(room) = self.capacity.reserve_both(weight) {
-                return Some(room);
+        enough: impl Fn(&mut Found<'a>) -> Option<R>,
+    ) -> Option<R> {
+        let (backoff, mut patience, mut suffices) = (Backoff::new(), 0..ATTEMPTS, None);
+        loop {
+            if let Some(enough) = enough(found) {
+                return Some(enough);
             }
-            match self.choose(&register.index, seed, None, now) {
-                Choice::Victim(victim) => {
-                    if let Some(evicted) = self.evict(&register.index, &victim, now) {
-                        ended.push(evicted);
-                        let room = self.capacity.pass_on();
-                        if weight == 0 {
-                            return Some(room);
-                        }
-                        // It may have weighed too little, and slot and bytes are taken together.
-                        drop(room);
-                    }
-                }
+            let victim = match self.choose(&register.index, need) {
+                Choice::Victim(victim) => victim,
                 Choice::None => return None,
-                Choice::NotYet => backoff.snooze(),
+                Choice::NotYet => {
+                    patience.next()?;
+                    backoff.snooze();
+                    continue;
+                }
+            };
+            let mut suffices = || {
+                *suffices
+                    .get_or_insert_with(|| self.suffices(register, need, found.missing(need.bytes)))
+            };
+            if victim.deadline > need.now && !suffices() {
+                return None;
+            }
+            match self.evict(&register.index, &victim, need.now) {
+                Some(evicted) => {
+                    // At once, and not when its end is told, so that it does not come up again.
+                    found.add(self.take_over(&evicted));
+                    ended.push(evicted);
+                }
+                None => _ = patience.next()?,
             }
         }
-        None
     }
 
-    /// Ends a guest, but not the one of this id, or what has expired, for the bytes that another session has grown
-    /// by. Returns whether it is worth another try.
+    /// Tells whether so many bytes are free, or would be once all guests had ended that may.
+    pub(super) fn suffices(&self, register: &Register<T>, need: &Need, missing: u64) -> bool {
+        let guests = || {
+            let own = need
+                .spare
+                .and_then(|id| self.gate.read(&self.gate.place(id), |it| it.record().slot())?);
+            let own = own.map_or(0, |slot| register.index.guest_weight(slot));
+            register.index.guests_weigh().saturating_sub(own.into())
+        };
+        let free = self.capacity.free_bytes();
+        let may_go = self.capacity.on_full() == OnFull::Evict;
+        missing <= free || may_go && missing <= free + guests()
+    }
+
+    /// Ends guests, or what has expired, for the bytes that another session has grown by, and lends them to its commit.
+    /// Returns whether it is worth another try.
     #[cold]
-    pub(super) fn make_bytes(&self, spare: SessionId, now: Tick, backoff: &Backoff) -> bool {
+    pub(super) fn make_bytes(&self, change: &Change<'_, T>, need: &Need) -> bool {
         let Some(register) = &self.register else { return false };
-        if self.sweep.is_due(now) && self.sweep_for_bytes(now) {
+        if self.sweep.is_due(need.now) && self.sweep_for_bytes(need.now) {
             return true;
         }
-        let victim = match self.choose(&register.index, spare, Some(spare), now) {
-            Choice::Victim(victim) => victim,
-            Choice::None => return self.sweep_for_bytes(now),
-            Choice::NotYet => {
-                backoff.snooze();
-                return true;
-            }
-        };
-        let evicted = self.evict(&register.index, &victim, now);
-        self.capacity.release(usize::from(evicted.is_some()));
-        self.tell(evicted);
-        true
+        let mut ended = Vec::new();
+        let mut found = Found::new(&self.capacity, change.found.take());
+        let enough = |found: &mut Found<'_>| found.take_bytes(need.bytes);
+        let made = self.end_guests(register, need, &mut found, &mut ended, enough);
+        change.found.set(made.unwrap_or(0));
+        drop(found);
+        self.tell(ended);
+        made.is_some() || self.sweep_for_bytes(need.now)
     }
 
-    fn choose(
+    /// Makes way for a commit that was not stored for want of room, or asks what it needs to know. Returns what is to
+    /// be tried again; or the commit, if that is refused. Runs user code.
+    #[cold]
+    pub(super) fn make_way(
         &self,
-        index: &Index,
-        seed: SessionId,
-        spare: Option<SessionId>,
-        now: Tick,
-    ) -> Choice {
+        id: SessionId,
+        committed: Committed<T>,
+        change: Option<&Change<'_, T>>,
+    ) -> Result<Arc<Record<T>>, Committed<T>> {
+        let Some(change) = change else { return Err(committed) };
+        let need = |bytes| Need { bytes, seed: id, spare: Some(id), now: self.clock.now() };
+        match committed {
+            Committed::Unasked(back) => {
+                change.ask();
+                Ok(back)
+            }
+            Committed::Limited(back, growth) => {
+                let need = need(growth);
+                match self.make_room_at_limit(change, &need) {
+                    Made::Room => Ok(back),
+                    Made::None => Err(Committed::Limited(back, growth)),
+                    Made::TooLittle if self.make_bytes(change, &need) => Ok(back),
+                    Made::TooLittle => Err(Committed::NoBytes(back, growth)),
+                }
+            }
+            Committed::NoBytes(back, growth) if self.make_bytes(change, &need(growth)) => Ok(back),
+            refused => Err(refused),
+        }
+    }
+
+    fn make_room_at_limit(&self, change: &Change<'_, T>, need: &Need) -> Made {
+        let Some((register, at)) = change.at() else { return Made::None };
+        let mut ended = Vec::new();
+        let mut found = Found::new(&self.capacity, change.found.take());
+        let made = self.make_room_in(register, &at, need, &mut found, &mut ended);
+        change.found.set(found.take_all());
+        drop(found);
+        self.tell(ended);
+        made
+    }
+
+    fn choose(&self, index: &Index, need: &Need) -> Choice {
         let mut sample = Vec::with_capacity(SAMPLE);
-        let subjects = index.sample_guests(seed, SAMPLE, &mut sample);
-        let others = sample.into_iter().filter(|(_, id)| spare != Some(*id));
+        let subjects = index.sample_guests(need.seed, SAMPLE, &mut sample);
+        let spared = sample.iter().filter(|(_, id)| need.spare == Some(*id)).count();
+        let others = sample.into_iter().filter(|(_, id)| need.spare != Some(*id));
         let seen = others.filter_map(|(slot, id)| {
             let deadline = self.deadline_of_guest(index, slot, id)?;
             Some(Victim { slot, id, deadline })
         });
         let may_go = self.capacity.on_full() == OnFull::Evict;
         match seen.min_by_key(|victim| victim.deadline) {
-            Some(victim) if may_go || victim.deadline <= now => Choice::Victim(victim),
+            Some(victim) if may_go || victim.deadline <= need.now => Choice::Victim(victim),
             Some(_) => Choice::None,
             // As many as have a slot are in the table.
-            None if subjects.is_some_and(|held| held >= self.capacity.held()) => Choice::None,
+            None if subjects.is_some_and(|held| held + spared >= self.capacity.held()) => {
+                Choice::None
+            }
             None if !may_go => Choice::None,
             None => Choice::NotYet,
         }
@@ -169,10 +249,7 @@ impl<T> Inner<T> {
         }
         let entry = shard.remove(&place)?;
         drop(shard);
-        let ended = Ended::new(victim.id, entry, death.map_or(Cause::Evicted, Cause::from));
-        // At once, and not when its end is told, so that it does not come up again.
-        self.forget(&ended);
-        Some(ended)
+        Some(Ended::new(victim.id, entry, death.map_or(Cause::Evicted, Cause::from)))
     }
 }
 
@@ -204,9 +281,13 @@ mod tests {
         &store.inner.register.as_ref().unwrap().index
     }
 
+    fn need(store: &SessionStore<u64>, spare: Option<SessionId>) -> Need {
+        let seed = spare.unwrap_or(SessionId::from_bits(1));
+        Need { bytes: 0, seed, spare, now: store.inner.clock.now() }
+    }
+
     fn choose(store: &SessionStore<u64>) -> Choice {
-        let now = store.inner.clock.now();
-        store.inner.choose(index(store), SessionId::from_bits(1), None, now)
+        store.inner.choose(index(store), &need(store, None))
     }
 
     /// Ends the guest that is chosen now as a create would that has paused in between.
@@ -267,17 +348,16 @@ mod tests {
     }
 
     #[test]
-    fn commit_that_needs_bytes_waits_for_guests_that_have_yet_to_come() {
-        let store = store(2, &ManualClock::new());
-        let mine = *store.create_with(1).id();
-        let another_try = || {
-            let now = store.inner.clock.now();
-            store.inner.make_bytes(mine, now, &Backoff::new())
-        };
-        let slot = store.inner.capacity.reserve();
-        assert!(slot.is_some() && another_try());
-        drop(slot);
-        assert!(!another_try());
+    fn commit_that_needs_bytes_waits_for_guests_only_that_have_yet_to_come() {
+        for mine in [0, 1] {
+            let store = store(2, &ManualClock::new());
+            let mine = *store.create_with(mine).id();
+            let look = || store.inner.choose(index(&store), &need(&store, Some(mine)));
+            let slot = store.inner.capacity.reserve();
+            assert!(slot.is_some() && matches!(look(), Choice::NotYet));
+            drop(slot);
+            assert!(matches!(look(), Choice::None), "there is nobody but the session that grows");
+        }
     }
 
     #[test]

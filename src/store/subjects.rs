@@ -6,8 +6,9 @@
 use std::collections::HashSet;
 use std::time::SystemTime;
 
-use super::room::is_in;
+use super::room::{Made, Need, is_in};
 use super::{Inner, SessionStore};
+use crate::capacity::Found;
 use crate::clock::{NEVER, Tick, Wall};
 use crate::ends::{Cause, Ended};
 use crate::entry::Entry;
@@ -225,23 +226,30 @@ impl<T> Inner<T> {
         cause: Option<Cause>,
     ) -> Option<Cause> {
         loop {
-            match self.end_under(index, at, slot, id, cause) {
+            let node = (slot, id);
+            match self.take_under(index, at, node, cause, || self.capacity.release(1)) {
                 Err(Standing::Renamed(new)) => id = new,
-                ended => return ended.ok(),
+                Err(_) => return None,
+                Ok(ended) => {
+                    let cause = ended.cause();
+                    self.tell_one(ended);
+                    return Some(cause);
+                }
             }
         }
     }
 
-    /// Like [`end_of_subject`](Self::end_of_subject), under this id only. If it is not there, says what became of its
-    /// node: which another session of the subject may have by now.
-    fn end_under(
+    /// Takes a session out of the table like [`end_of_subject`](Self::end_of_subject), under this id only, and leaves
+    /// what it held, under the lock, and the news to the caller. If it is not there, says what became of its node:
+    /// which another session of the subject may have by now.
+    fn take_under(
         &self,
         index: &Index,
         at: &Located,
-        slot: Slot,
-        id: SessionId,
+        (slot, id): (Slot, SessionId),
         cause: Option<Cause>,
-    ) -> Result<Cause, Standing> {
+        removed: impl FnOnce(),
+    ) -> Result<Ended<T>, Standing> {
         let now = self.clock.now();
         let place = self.gate.place(id);
         let mut shard = self.gate.exclusive(place.shard);
@@ -252,17 +260,22 @@ impl<T> Inner<T> {
         let cause = cause.filter(|_| index.standing(slot, at, id) == Standing::Here);
         let Some(cause) = cause else { return Err(Standing::Here) };
         let Some(entry) = shard.remove(&place) else { return Err(Standing::Gone) };
-        drop(shard);
-        self.capacity.release(1);
-        self.tell_one(Ended::new(id, entry, cause));
-        Ok(cause)
+        removed();
+        Ok(Ended::new(id, entry, cause))
     }
 
-    /// Makes room for one more session in a full list, if the store's limit allows. Returns whether it is worth
-    /// another try.
+    /// Makes room for one more session in a full list, if the store's limit allows, and if whoever would end has
+    /// enough for it. Whoever ended goes to `ended`, and what it held to `found`.
     #[cold]
-    pub(super) fn make_room_in(&self, register: &Register<T>, at: &Located) -> bool {
-        let Some(limit) = register.limit else { return false };
+    pub(super) fn make_room_in(
+        &self,
+        register: &Register<T>,
+        at: &Located,
+        need: &Need,
+        found: &mut Found<'_>,
+        ended: &mut Vec<Ended<T>>,
+    ) -> Made {
+        let Some(limit) = register.limit else { return Made::None };
         let mut live = Vec::new();
         let mut gone = false;
         for (slot, id) in register.index.sessions(at) {
@@ -278,21 +291,30 @@ impl<T> Inner<T> {
             }
         }
         if gone || live.len() < limit.most {
-            return true;
+            return Made::Room;
         }
-        let victim = match limit.then {
-            OnLimit::Reject => None,
-            OnLimit::RevokeOldest => live.last(),
-            // Of several, the one that has been the subject's the longest.
-            OnLimit::RevokeIdlest => {
-                live.iter().rev().min_by_key(|it| it.seen.unwrap_or(it.created))
-            }
-        };
+        let Some(victim) = victim(limit.then, &live) else { return Made::None };
+        let has = register.index.weight(victim.slot).into();
+        if !self.suffices(register, need, found.missing(need.bytes).saturating_sub(has)) {
+            return Made::TooLittle;
+        }
         // Not followed to another id: whoever has its node by now may have just come.
-        let end = |it: &Sight| {
-            self.end_under(&register.index, at, it.slot, it.id, Some(Cause::Displaced))
-        };
-        victim.map(end).is_some()
+        let (node, cause) = ((victim.slot, victim.id), Some(Cause::Displaced));
+        if let Ok(taken) = self.take_under(&register.index, at, node, cause, || ()) {
+            found.add(self.take_over(&taken));
+            ended.push(taken);
+        }
+        Made::Room
+    }
+}
+
+/// Chooses who ends where a subject has as many sessions as it may, the newest of which comes first.
+fn victim(then: OnLimit, live: &[Sight]) -> Option<&Sight> {
+    match then {
+        OnLimit::Reject => None,
+        OnLimit::RevokeOldest => live.last(),
+        // Of several, the one that has been the subject's the longest.
+        OnLimit::RevokeIdlest => live.iter().rev().min_by_key(|it| it.seen.unwrap_or(it.created)),
     }
 }
 

@@ -322,7 +322,7 @@ fn removal_that_follows_a_destroy_leaves_a_live_session_of_the_same_id() {
     let store = SessionStore::<u64>::builder().shards(2).build().unwrap();
     let id = *store.create_with(1).id();
     let (now, place) = (store.inner.clock.now(), store.inner.gate.place(id));
-    let taken = super::take_dead(&mut store.inner.gate.exclusive(place.shard), &place, now);
+    let taken = store.inner.take_dead(&mut store.inner.gate.exclusive(place.shard), &place, now);
     assert!(taken.is_none() && store.contains(&id));
 }
 

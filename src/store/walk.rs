@@ -109,8 +109,10 @@ impl<T> SessionStore<T> {
         let cause = |entry: &Entry<T>| entry.death(now).map_or(Cause::Cleared, Cause::from);
         let walk = inner.moves.follow();
         for shard in 0..inner.gate.count() {
-            let table = inner.gate.exclusive(shard).take_all();
+            let mut lock = inner.gate.exclusive(shard);
+            let table = lock.take_all();
             inner.capacity.release(table.len());
+            drop(lock);
             let ended = table.into_entries().map(|(id, entry)| {
                 let cause = cause(&entry);
                 Ended::new(id, entry, cause)
@@ -119,9 +121,10 @@ impl<T> SessionStore<T> {
         }
         walk.catch_up(|id| {
             let place = inner.gate.place(id);
-            let removed = inner.gate.exclusive(place.shard).remove(&place);
-            let Some(entry) = removed else { return Met::No };
+            let mut lock = inner.gate.exclusive(place.shard);
+            let Some(entry) = lock.remove(&place) else { return Met::No };
             inner.capacity.release(1);
+            drop(lock);
             let cause = cause(&entry);
             inner.tell_one(Ended::new(id, entry, cause));
             Met::Yes
@@ -261,8 +264,8 @@ impl<T> Inner<T> {
             _ => return Removal::Gone,
         }
         let Some(entry) = shard.remove(&place) else { return Removal::Gone };
-        drop(shard);
         self.capacity.release(1);
+        drop(shard);
         self.tell_one(Ended::new(id, entry, cause));
         Removal::Done
     }
@@ -279,6 +282,7 @@ impl<T> Inner<T> {
                 start = 0;
             }
             let stretch = batch.take_dead(&mut lock, start, DEFAULT_BUDGET, now);
+            self.capacity.release(batch.len());
             from = stretch.next;
             // The old table is freed after the lock is released.
             let spent = from.is_none().then(|| lock.shrink_if_sparse()).flatten();

@@ -16,9 +16,9 @@ impl Reference {
         if self.is_too_large(data) {
             return vec![Err(SaveError::TooLarge)];
         }
-        let stored = self.displaced_by(id, data).map(|_| ());
-        let stored = stored.map_err(|_| SaveError::SubjectLimit);
-        match self.room(&self.growth(id, data)) {
+        let displaced = self.displaced_by(id, data);
+        let stored = displaced.as_ref().map(|_| ()).map_err(|_| SaveError::SubjectLimit);
+        match self.room(&self.growth(id, data), displaced.ok().flatten().as_ref()) {
             Room::Free | Room::ByVictim => vec![stored],
             Room::Perhaps => vec![Err(SaveError::AtByteLimit), stored],
             // Of two reasons either is true.
@@ -56,11 +56,16 @@ impl Run {
         }
         let heard = self.take_heard();
         let want = self.reference.growth(id, data);
-        let room = self.reference.room(&want);
-        let mut due = self.reference.evictions(&want, &heard)?;
+        let displaced = self.reference.displaced_by(id, data).ok().flatten();
+        let room = self.reference.room(&want, displaced.as_ref());
+        // What is refused ends nobody.
+        let mut due = Vec::new();
+        if result.is_ok() {
+            due = self.reference.evictions(&want, displaced.as_ref(), &heard)?;
+        }
         let unswept = self.reference.may_be_unswept(room, &due, data);
         if result.is_ok() {
-            due.extend(self.reference.displaced_by(id, data).ok().flatten());
+            due.extend(displaced);
             self.reference.put(id, data, version);
         }
         self.settle_heard(heard, due, None, unswept)

@@ -148,15 +148,14 @@ impl Run {
         verdict
     }
 
-    /// Judges a refusal, for a reason if one was given. It changes nothing; only where sessions are weighed may
-    /// some have ended before it was clear that it is not enough.
+    /// Judges a refusal, for a reason if one was given. It changes nothing, but that the dead may be gone.
     fn refused(&mut self, value: u32, error: Option<&CreateError>) -> Verdict {
         self.reference.counts.creates_refused += 1;
         let want = self.reference.new_session(value);
-        let room = self.reference.room(&want);
         let displaced = self.reference.displaced_by(None, value);
-        let (own, limited) = (self.reference.own_makes_room(&displaced), displaced.is_err());
-        let full = matches!(room, Room::None | Room::Perhaps) && !own;
+        let limited = displaced.is_err();
+        let room = self.reference.room(&want, displaced.ok().flatten().as_ref());
+        let full = matches!(room, Room::None | Room::Perhaps);
         let too_large = self.reference.is_too_large(value);
         let (sessions, weighs) = (self.config.max_sessions(), self.config.weighs);
         let right = match error {
@@ -177,30 +176,24 @@ impl Run {
             return Err(format!("refused with {error:?}: {room:?}, the limit: {limited}"));
         }
         let heard = self.take_heard();
-        let evicted = if weighs { self.reference.evictions(&want, &heard)? } else { Vec::new() };
-        let unswept = self.reference.may_be_unswept(room, &evicted, value);
-        self.settle_heard(heard, evicted, None, unswept)
+        let unswept = self.reference.may_be_unswept(room, &[], value);
+        self.settle_heard(heard, Vec::new(), None, unswept)
     }
 
     fn admitted(&mut self, id: SessionId, value: u32) -> Verdict {
         let want = self.reference.new_session(value);
-        let room = self.reference.room(&want);
         let displaced = self.reference.displaced_by(None, value);
-        let own = room != Room::Free && self.reference.own_makes_room(&displaced);
         let displaced = displaced.map_err(|_| "a session was admitted beyond the limit")?;
+        let room = self.reference.room(&want, displaced.as_ref());
         let heard = self.take_heard();
         let made_room = |end: &Heard| matches!(end.cause, Cause::Evicted | Cause::Expired);
         match (room, heard.iter().any(made_room)) {
-            _ if own && heard.iter().any(|end| end.cause == Cause::Evicted) => {
-                return Err("somebody else made room".into());
-            }
-            _ if own => {}
             (Room::None, _) => return Err("a session was admitted to a full store".into()),
             (Room::ByVictim | Room::Perhaps, false) => return Err("nobody made room".into()),
             _ if self.reference.is_too_large(value) => return Err("it is too large".into()),
             _ => {}
         }
-        let mut due = self.reference.evictions(&want, &heard)?;
+        let mut due = self.reference.evictions(&want, displaced.as_ref(), &heard)?;
         let unswept = self.reference.may_be_unswept(room, &due, value);
         due.extend(displaced);
         let new = self.reference.begin(value);

@@ -74,7 +74,9 @@ impl Reference {
         guests.map(|(id, _)| *id).collect()
     }
 
-    pub(super) fn room(&self, want: &Want) -> Room {
+    /// `own` is whom the limit of their subject ends for it.
+    pub(super) fn room(&self, want: &Want, own: Option<&Heard>) -> Room {
+        let own: BTreeSet<_> = own.map(|end| end.id).into_iter().collect();
         let mut guests = self.guests(want);
         let sampled = guests.len() <= SAMPLE - usize::from(want.spare.is_some());
         let mut dead: BTreeSet<_> = self.sessions.keys().copied().collect();
@@ -83,9 +85,10 @@ impl Reference {
         if !all_may_go {
             guests.retain(|id| dead.contains(id));
         }
-        if self.fits(want, &BTreeSet::new()) {
+        guests.extend(&own);
+        if self.fits(want, &own) {
             Room::Free
-        } else if (all_may_go || sampled) && self.fits(want, &guests) {
+        } else if (all_may_go || sampled && own.is_empty()) && self.fits(want, &guests) {
             Room::ByVictim
         } else if self.fits(want, &(&guests | &dead)) {
             Room::Perhaps
@@ -96,11 +99,16 @@ impl Reference {
 
     /// Returns the live sessions that made room, after the check that each might be chosen, and no more of
     /// them than it took.
-    pub(super) fn evictions(&self, want: &Want, heard: &[Heard]) -> Result<Vec<Heard>, String> {
+    pub(super) fn evictions(
+        &self,
+        want: &Want,
+        own: Option<&Heard>,
+        heard: &[Heard],
+    ) -> Result<Vec<Heard>, String> {
         // Where bytes count, several make room, the dead among them, of which some may have come first.
         let dead = heard.iter().filter(|end| self.config.weighs && end.cause == Cause::Expired);
         let dead: BTreeSet<_> = dead.map(|end| end.id).collect();
-        let mut gone = BTreeSet::new();
+        let mut gone: BTreeSet<_> = own.map(|end| end.id).into_iter().collect();
         let mut evicted = Vec::new();
         for end in heard.iter().filter(|end| end.cause == Cause::Evicted) {
             if self.fits(want, &gone) {

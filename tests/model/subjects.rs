@@ -89,11 +89,6 @@ impl Reference {
         Ok(Some(Heard { id: victim, data, cause: Cause::Displaced }))
     }
 
-    /// Tells whether the session that a new one displaces is all that makes room for it in a full store.
-    pub(super) fn own_makes_room(&self, displaced: &Result<Option<Heard>, OverLimit>) -> bool {
-        !self.config.weighs && matches!(displaced, Ok(Some(_)))
-    }
-
     fn info(&self, id: SessionId) -> Info {
         let stored = &self.sessions[&id];
         let expires = (stored.deadline != NEVER).then(|| at(stored.deadline));

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use super::{Made, Need};
 use crate::SessionStore;
+use crate::capacity::Found;
 use crate::clock::ManualClock;
 use crate::ends::{Cause, Ended};
 use crate::entry::Entry;
@@ -195,7 +197,10 @@ fn sign_in_that_met_a_full_list_ends_nobody_if_one_of_it_has_ended_since() {
     let register = store.inner.register.as_ref().unwrap();
     let at = register.index.locate(&Subject::from(1));
     store.create_with(1);
-    assert!(store.inner.make_room_in(register, &at));
+    let need = Need { bytes: 0, seed: SessionId::from_bits(1), spare: None, now: 0 };
+    let (mut found, mut ended) = (Found::new(&store.inner.capacity, 0), Vec::new());
+    let made = store.inner.make_room_in(register, &at, &need, &mut found, &mut ended);
+    assert!(matches!(made, Made::Room) && ended.is_empty());
     assert_eq!(store.count_of(1), 1);
 }
 
@@ -210,8 +215,10 @@ fn session_in_the_node_of_one_that_was_to_make_room_does_not_make_it() {
     store.destroy(&id);
     let next = *store.create_with(1).id();
     assert_eq!(register.index.sessions(&at), [(slot, next)]);
-    let ended = store.inner.end_under(&register.index, &at, slot, id, Some(Cause::Displaced));
-    assert_eq!((ended, store.contains(&next)), (Err(Standing::Renamed(next)), true));
+    let cause = Some(Cause::Displaced);
+    let taken = store.inner.take_under(&register.index, &at, (slot, id), cause, || ());
+    assert_eq!(taken.err(), Some(Standing::Renamed(next)));
+    assert!(store.contains(&next));
 }
 
 #[test]
@@ -277,8 +284,8 @@ fn session_of_a_list_is_looked_at_as_what_it_is_by_then() {
         }
     }
     assert!(store.inner.sight(index, &at, slot, new).is_none());
-    let revoked = store.inner.end_under(index, &at, slot, new, Some(Cause::Revoked));
-    assert_eq!((revoked, store.contains(&new)), (Err(Standing::Here), true));
+    let revoked = store.inner.take_under(index, &at, (slot, new), Some(Cause::Revoked), || ());
+    assert_eq!((revoked.err(), store.contains(&new)), (Some(Standing::Here), true));
 }
 
 #[test]
