@@ -89,6 +89,8 @@ pub trait Subject: Send + Sync {
     fn destroy(&self, key: &Self::Key);
 
     /// Gives a session a new key, as at a sign-in, the way that the framework's middleware does.
+    ///
+    /// The session keeps its end, or lives from now on as long as it was created to live.
     fn rotate(&self, handle: Self::Handle) -> Self::Key;
 
     /// Returns a key of the right form that the store never gave to anybody.

@@ -8,6 +8,7 @@ pub(super) fn all<S: Subject>() -> Vec<Check<S>> {
     list![true;
         session_lives_until_its_end_and_not_longer,
         each_save_sets_the_end_anew,
+        rotated_session_lives_to_its_end_or_its_lifetime_anew,
         save_after_expiry_brings_nothing_back,
         touch_moves_the_end,
         touch_brings_nothing_back,
@@ -41,6 +42,17 @@ fn each_save_sets_the_end_anew<S: Subject>(trial: &Trial<S>) -> Verdict {
     ensure(trial.value(&longer) == Some(7), "a save with a later end was not heeded")?;
     trial.clock.advance(MARGIN);
     trial.is_gone(&longer, "an expired session was found")
+}
+
+fn rotated_session_lives_to_its_end_or_its_lifetime_anew<S: Subject>(trial: &Trial<S>) -> Verdict {
+    let old = trial.create(7);
+    trial.clock.advance(LONG / 2);
+    let new = trial.store.rotate(trial.load(&old)?);
+    trial.clock.advance(LONG / 2 - MARGIN);
+    ensure(trial.value(&new) == Some(7), "a rotated session ended before its time")?;
+    // The lifetime that is left in a framework's date is counted from the rotation, not from the create.
+    trial.clock.advance(LONG / 2 + MARGIN);
+    trial.is_gone(&new, "a rotated session outlived its time")
 }
 
 fn save_after_expiry_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdict {

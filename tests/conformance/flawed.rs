@@ -36,6 +36,11 @@ pub(crate) enum Flaw {
     TouchDoesNothing,
     RotateKeepsTheOldKey,
     RotateLosesTheSession,
+    RotateForgetsTheEnd,
+    /// A rotated session lives ten times as long.
+    RotateProlongs,
+    /// A rotated session lives a second.
+    RotateCutsShort,
     ClearDoesNothing,
     /// Neither a sweep nor a create removes what has expired.
     NothingIsSwept,
@@ -47,7 +52,7 @@ pub(crate) enum Flaw {
 }
 
 /// Each flaw, and exactly the checks that it fails.
-pub(crate) const FLAWS: [(Flaw, &[&str]); 22] = [
+pub(crate) const FLAWS: [(Flaw, &[&str]); 25] = [
     (Flaw::None, &[]),
     (
         Flaw::SaveCreates,
@@ -119,6 +124,7 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 22] = [
             "cleared_store_is_empty_and_late_saves_leave_it_so",
             "session_lives_until_its_end_and_not_longer",
             "each_save_sets_the_end_anew",
+            "rotated_session_lives_to_its_end_or_its_lifetime_anew",
             "touch_moves_the_end",
             "sweep_removes_the_expired_and_nothing_else",
         ],
@@ -143,6 +149,7 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 22] = [
             "save_after_the_end_brings_nothing_back",
             "session_lives_until_its_end_and_not_longer",
             "each_save_sets_the_end_anew",
+            "rotated_session_lives_to_its_end_or_its_lifetime_anew",
             "save_after_expiry_brings_nothing_back",
             "touch_moves_the_end",
             "touch_brings_nothing_back",
@@ -164,6 +171,7 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 22] = [
             "cleared_store_is_empty_and_late_saves_leave_it_so",
             "session_lives_until_its_end_and_not_longer",
             "each_save_sets_the_end_anew",
+            "rotated_session_lives_to_its_end_or_its_lifetime_anew",
             "save_after_expiry_brings_nothing_back",
             "touch_moves_the_end",
             "touch_brings_nothing_back",
@@ -193,9 +201,13 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 22] = [
         &[
             "rotated_session_lives_under_the_new_key_only",
             "save_under_the_old_key_after_a_rotation_brings_nothing_back",
+            "rotated_session_lives_to_its_end_or_its_lifetime_anew",
             "save_racing_a_rotation_leaves_one_good_key",
         ],
     ),
+    (Flaw::RotateForgetsTheEnd, &["rotated_session_lives_to_its_end_or_its_lifetime_anew"]),
+    (Flaw::RotateProlongs, &["rotated_session_lives_to_its_end_or_its_lifetime_anew"]),
+    (Flaw::RotateCutsShort, &["rotated_session_lives_to_its_end_or_its_lifetime_anew"]),
     (
         Flaw::ClearDoesNothing,
         &[
@@ -349,7 +361,13 @@ impl Subject for Flawed {
         };
         if let Some(old) = old.filter(|_| !self.has(Flaw::RotateLosesTheSession)) {
             let value = Arc::new(AtomicU64::new(Self::value(&handle)));
-            sessions.insert(key, Kept { value, ..old });
+            let end = match self.flaw {
+                Flaw::RotateForgetsTheEnd => Duration::MAX,
+                Flaw::RotateProlongs => self.clock.elapsed() + Duration::from_secs(100 * 3600),
+                Flaw::RotateCutsShort => self.clock.elapsed() + Duration::from_secs(1),
+                _ => old.end,
+            };
+            sessions.insert(key, Kept { value, end, ..old });
         }
         key
     }
