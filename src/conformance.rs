@@ -90,7 +90,9 @@ pub trait Subject: Send + Sync {
 
     /// Gives a session a new key, as at a sign-in, the way that the framework's middleware does.
     ///
-    /// The session keeps its end, or lives from now on as long as it was created to live.
+    /// The session keeps its end, or lives from now on as long as it was created to live. If it has ended, the
+    /// key that is returned finds nothing; where the framework's way is to create another session, and that
+    /// cannot be told, what needs it is skipped.
     fn rotate(&self, handle: Self::Handle) -> Self::Key;
 
     /// Returns a key of the right form that the store never gave to anybody.

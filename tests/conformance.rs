@@ -17,7 +17,7 @@ use cloakroom::adapters::{actix_session, async_session, tower_sessions};
 use cloakroom::conformance::{Lifetime, Report, Subject, Suite, block_on};
 use cloakroom::{Builder, ManualClock, Session, SessionId, SessionStore};
 use contracts::{Row, of_actix_session, of_async_session, of_tower_sessions};
-use flawed::{FLAWS, Flawed};
+use flawed::{FLAWS, Flaw, Flawed};
 
 fn builder<T>(clock: &ManualClock) -> Builder<T> {
     SessionStore::builder().clock(clock.clone())
@@ -48,6 +48,8 @@ fn tower_sessions_adapter_passes() {
         "touch_moves_the_end",
         "touch_brings_nothing_back",
         "expired_sessions_do_not_pile_up",
+        "racing_rotations_leave_one_good_key",
+        "rotation_racing_a_clearing_brings_nothing_back",
         "save_racing_a_clearing_brings_nothing_back",
         "touch_racing_a_destroy_brings_nothing_back",
     ];
@@ -64,6 +66,8 @@ fn actix_session_adapter_passes() {
         "sweep_removes_the_expired_and_nothing_else",
         "expired_sessions_do_not_pile_up",
         "racing_creates_under_one_key_get_different_keys",
+        "racing_rotations_leave_one_good_key",
+        "rotation_racing_a_clearing_brings_nothing_back",
         "save_racing_a_clearing_brings_nothing_back",
         "save_racing_the_sweep_is_kept_or_refused",
         "loads_during_a_sweep_find_every_live_session",
@@ -80,6 +84,8 @@ fn async_session_adapter_passes() {
         "touch_brings_nothing_back",
         "sweep_removes_the_expired_and_nothing_else",
         "expired_sessions_do_not_pile_up",
+        "racing_rotations_leave_one_good_key",
+        "rotation_racing_a_clearing_brings_nothing_back",
         "touch_racing_a_destroy_brings_nothing_back",
         "save_racing_the_sweep_is_kept_or_refused",
         "loads_during_a_sweep_find_every_live_session",
@@ -138,7 +144,13 @@ fn each_check_finds_the_flaw_that_it_looks_for() {
     for (flaw, failed) in FLAWS {
         let report = Suite::new().run(|clock| Flawed::new(flaw, clock));
         assert_eq!(report.failed(), failed, "{flaw:?}\n{report}");
-        assert!(report.skipped().is_empty(), "\n{report}");
+        // Those that only a store can pass which refuses to rotate what has ended.
+        let of_refusals = [
+            "racing_rotations_leave_one_good_key",
+            "rotation_racing_a_clearing_brings_nothing_back",
+        ];
+        let may_skip = |check: &&str| flaw != Flaw::None && of_refusals.contains(check);
+        assert!(report.skipped().iter().all(may_skip), "\n{report}");
         run.extend(report.passed().iter().copied());
     }
     let proven: HashSet<_> = FLAWS.iter().flat_map(|(_, failed)| failed.iter().copied()).collect();
@@ -154,7 +166,7 @@ fn assert_each_is_found<F: Copy + Debug>(
     elsewhere: &[&str],
 ) {
     let suite = Suite::new().rounds(1);
-    let of_all = suite.run(|clock| Flawed::new(flawed::Flaw::None, clock));
+    let of_all = suite.run(|clock| Flawed::new(Flaw::None, clock));
     let mut unproven: HashSet<_> = HashSet::new();
     for (flaw, expected) in flaws {
         let report = report(&suite, *flaw);

@@ -1,5 +1,6 @@
 //! Owns the checks in which two threads meet on one session, again and again.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -10,6 +11,9 @@ pub(super) fn all<S: Subject>() -> Vec<Check<S>> {
         racing_creates_under_one_key_get_different_keys,
         save_racing_a_destroy_brings_nothing_back,
         save_racing_a_rotation_leaves_one_good_key,
+        loads_after_a_rotation_find_the_new_key_only_on_any_thread,
+        racing_rotations_leave_one_good_key,
+        rotation_racing_a_clearing_brings_nothing_back,
         save_racing_a_clearing_brings_nothing_back,
         touch_racing_a_destroy_brings_nothing_back,
         load_racing_a_save_finds_the_old_or_the_new,
@@ -107,6 +111,75 @@ fn save_racing_a_rotation_leaves_one_good_key<S: Subject>(trial: &Trial<S>) -> V
         let ((), new) = race(round, || trial.save(late, 2), || trial.store.rotate(handle));
         trial.is_gone(&old, "a save made the old key good again")?;
         ensure(trial.value(&new).is_some(), "the rotated session was lost")?;
+    }
+    Ok(())
+}
+
+/// Whoever rotates is the first to know the new key. So a session that is good under both keys or neither, until
+/// then, shows to no load: what shows are loads after it, and what else meets the rotation, below.
+fn loads_after_a_rotation_find_the_new_key_only_on_any_thread<S: Subject>(
+    trial: &Trial<S>,
+) -> Verdict {
+    for _ in 0..trial.rounds {
+        let old = trial.create(1);
+        let handle = trial.load(&old)?;
+        let (is_looking, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let new = OnceLock::new();
+        let look = || {
+            // Whatever the store keeps for each thread has the old key now, and gets it during the rotation.
+            for _ in 0..LOOKS {
+                let _begun = Done(&is_looking);
+                drop(trial.store.load(&old));
+            }
+            wait_until(|| is_over.load(Ordering::SeqCst));
+            let is_found = |key| trial.store.load(key).is_some();
+            (is_found(&old), new.get().is_some_and(is_found))
+        };
+        let found = thread::scope(|scope| {
+            let other = scope.spawn(look);
+            wait_until(|| is_looking.load(Ordering::SeqCst));
+            let over = Done(&is_over);
+            new.get_or_init(|| trial.store.rotate(handle));
+            drop(over);
+            other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        ensure(!found.0, "the old key is still good for another thread")?;
+        ensure(found.1, "another thread does not find the new key")?;
+    }
+    Ok(())
+}
+
+/// Only of a store that refuses to rotate what was rotated: where the framework's way is to end a session and create
+/// another, whoever comes too late creates one too.
+fn racing_rotations_leave_one_good_key<S: Subject>(trial: &Trial<S>) -> Verdict {
+    let old = trial.create(1);
+    let (first, late) = (trial.load(&old)?, trial.load(&old)?);
+    trial.store.rotate(first);
+    let refused = trial.value(&trial.store.rotate(late)).is_none();
+    needs(refused.then_some(()))?;
+    for round in 0..trial.rounds {
+        let old = trial.create(1);
+        let (one, two) = (trial.load(&old)?, trial.load(&old)?);
+        let (one, two) = race(round, || trial.store.rotate(one), || trial.store.rotate(two));
+        let good = [&one, &two].map(|key| trial.value(key).is_some());
+        ensure(good != [false; 2], "the rotated session was lost")?;
+        ensure(good != [true; 2] || one == two, "two rotations made two sessions of one")?;
+        [one, two].iter().for_each(|key| trial.store.destroy(key));
+    }
+    Ok(())
+}
+
+/// Only of a store that refuses to rotate what was cleared, as above.
+fn rotation_racing_a_clearing_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdict {
+    let late = trial.load(&trial.create(1))?;
+    needs(trial.store.clear())?;
+    let refused = trial.value(&trial.store.rotate(late)).is_none();
+    needs(refused.then_some(()))?;
+    for round in 0..trial.rounds {
+        let handle = trial.load(&trial.create(1))?;
+        let (new, cleared) = race(round, || trial.store.rotate(handle), || trial.store.clear());
+        needs(cleared)?;
+        trial.is_gone(&new, "a session survived the clearing of the store by a rotation")?;
     }
     Ok(())
 }

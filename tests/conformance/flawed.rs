@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use cloakroom::ManualClock;
@@ -41,6 +41,12 @@ pub(crate) enum Flaw {
     RotateProlongs,
     /// A rotated session lives a second.
     RotateCutsShort,
+    /// Other threads find the old key as before.
+    RotateShowsOnOneThread,
+    /// The session is there under both keys for a while.
+    RotateTakesOutLate,
+    /// The session is there under neither key for a while.
+    RotateIsTorn,
     ClearDoesNothing,
     /// Neither a sweep nor a create removes what has expired.
     NothingIsSwept,
@@ -52,7 +58,7 @@ pub(crate) enum Flaw {
 }
 
 /// Each flaw, and exactly the checks that it fails.
-pub(crate) const FLAWS: [(Flaw, &[&str]); 25] = [
+pub(crate) const FLAWS: [(Flaw, &[&str]); 28] = [
     (Flaw::None, &[]),
     (
         Flaw::SaveCreates,
@@ -178,6 +184,7 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 25] = [
             "sweep_removes_the_expired_and_nothing_else",
             "save_racing_a_destroy_brings_nothing_back",
             "save_racing_a_rotation_leaves_one_good_key",
+            "loads_after_a_rotation_find_the_new_key_only_on_any_thread",
             "save_racing_a_clearing_brings_nothing_back",
             "touch_racing_a_destroy_brings_nothing_back",
             "save_racing_the_sweep_is_kept_or_refused",
@@ -194,6 +201,7 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 25] = [
             "rotated_session_lives_under_the_new_key_only",
             "save_under_the_old_key_after_a_rotation_brings_nothing_back",
             "save_racing_a_rotation_leaves_one_good_key",
+            "loads_after_a_rotation_find_the_new_key_only_on_any_thread",
         ],
     ),
     (
@@ -203,11 +211,16 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 25] = [
             "save_under_the_old_key_after_a_rotation_brings_nothing_back",
             "rotated_session_lives_to_its_end_or_its_lifetime_anew",
             "save_racing_a_rotation_leaves_one_good_key",
+            "loads_after_a_rotation_find_the_new_key_only_on_any_thread",
+            "racing_rotations_leave_one_good_key",
         ],
     ),
     (Flaw::RotateForgetsTheEnd, &["rotated_session_lives_to_its_end_or_its_lifetime_anew"]),
     (Flaw::RotateProlongs, &["rotated_session_lives_to_its_end_or_its_lifetime_anew"]),
     (Flaw::RotateCutsShort, &["rotated_session_lives_to_its_end_or_its_lifetime_anew"]),
+    (Flaw::RotateShowsOnOneThread, &["loads_after_a_rotation_find_the_new_key_only_on_any_thread"]),
+    (Flaw::RotateTakesOutLate, &["racing_rotations_leave_one_good_key"]),
+    (Flaw::RotateIsTorn, &["rotation_racing_a_clearing_brings_nothing_back"]),
     (
         Flaw::ClearDoesNothing,
         &[
@@ -236,6 +249,8 @@ pub(crate) struct Flawed {
     clock: ManualClock,
     sessions: Mutex<HashMap<u64, Kept>>,
     next: AtomicU64,
+    /// What was rotated, and the only thread that has seen it.
+    unseen: Mutex<HashMap<u64, (ThreadId, Kept)>>,
 }
 
 #[derive(Clone)]
@@ -245,13 +260,21 @@ struct Kept {
     first_end: Duration,
 }
 
+/// Long, and with room for the other thread where there is one core.
+fn pause() {
+    for pause in 0..20_000 {
+        if pause % 100 == 0 { thread::yield_now() } else { std::hint::spin_loop() }
+    }
+}
+
 /// A key, and a value that is the handle's own.
 pub(crate) struct Handle(u64, Arc<AtomicU64>);
 
 impl Flawed {
     pub(crate) fn new(flaw: Flaw, clock: &ManualClock) -> Self {
         let next = AtomicU64::new(1);
-        Self { flaw, clock: clock.clone(), sessions: Mutex::default(), next }
+        let (sessions, unseen) = Default::default();
+        Self { flaw, clock: clock.clone(), sessions, next, unseen }
     }
 
     fn has(&self, flaw: Flaw) -> bool {
@@ -297,8 +320,11 @@ impl Subject for Flawed {
 
     fn load(&self, key: &u64) -> Option<Handle> {
         let sessions = self.sessions.lock().unwrap();
+        let unseen = self.unseen.lock().unwrap();
+        let unseen = unseen.get(key).filter(|(on, _)| *on != thread::current().id());
         let kept = sessions
             .get(key)
+            .or(unseen.map(|(_, kept)| kept))
             .filter(|kept| self.is_live(kept) || self.has(Flaw::LoadIgnoresTheEnd));
         let value = match kept {
             Some(kept) if self.has(Flaw::HandlesAreShared) => Arc::clone(&kept.value),
@@ -329,10 +355,7 @@ impl Subject for Flawed {
         let old = sessions.remove(&handle.0);
         if self.has(Flaw::SaveIsTorn) {
             drop(sessions);
-            // Long, and with room for the other thread where there is one core.
-            for pause in 0..20_000 {
-                if pause % 100 == 0 { thread::yield_now() } else { std::hint::spin_loop() }
-            }
+            pause();
             sessions = self.sessions.lock().unwrap();
         }
         let end = self.end(lifetime);
@@ -354,12 +377,18 @@ impl Subject for Flawed {
     fn rotate(&self, handle: Handle) -> u64 {
         let key = self.new_key();
         let mut sessions = self.sessions.lock().unwrap();
-        let old = if self.has(Flaw::RotateKeepsTheOldKey) {
-            sessions.get(&handle.0).cloned()
-        } else {
-            sessions.remove(&handle.0)
-        };
+        let keeps = [Flaw::RotateKeepsTheOldKey, Flaw::RotateTakesOutLate].contains(&self.flaw);
+        let old = if keeps { sessions.get(&handle.0).cloned() } else { sessions.remove(&handle.0) };
+        if self.has(Flaw::RotateIsTorn) {
+            drop(sessions);
+            pause();
+            sessions = self.sessions.lock().unwrap();
+        }
         if let Some(old) = old.filter(|_| !self.has(Flaw::RotateLosesTheSession)) {
+            if self.has(Flaw::RotateShowsOnOneThread) {
+                let here = thread::current().id();
+                self.unseen.lock().unwrap().insert(handle.0, (here, old.clone()));
+            }
             let value = Arc::new(AtomicU64::new(Self::value(&handle)));
             let end = match self.flaw {
                 Flaw::RotateForgetsTheEnd => Duration::MAX,
@@ -368,6 +397,11 @@ impl Subject for Flawed {
                 _ => old.end,
             };
             sessions.insert(key, Kept { value, end, ..old });
+        }
+        if self.has(Flaw::RotateTakesOutLate) {
+            drop(sessions);
+            pause();
+            self.sessions.lock().unwrap().remove(&handle.0);
         }
         key
     }
