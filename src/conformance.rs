@@ -156,10 +156,10 @@ impl Suite {
         Self { rounds: 200, has_clock: true, driver: Arc::new(|future| block_on(future)) }
     }
 
-    /// Sets how often each race is run.
+    /// Sets how often each race is run: once at the least, so that none passes that never ran.
     #[must_use]
     pub fn rounds(mut self, rounds: usize) -> Self {
-        self.rounds = rounds;
+        self.rounds = rounds.max(1);
         self
     }
 

@@ -225,6 +225,14 @@ fn checks_of_all_stores_reach_each_framework_in_its_own_form() {
 }
 
 #[test]
+fn race_that_is_to_run_no_round_runs_one() {
+    let suite = Suite::new().rounds(0);
+    let report = suite.run(|clock| Flawed::new(Flaw::DestroyDoesNothing, clock));
+    let race = "save_racing_a_destroy_brings_nothing_back";
+    assert!(report.failed().contains(&race), "\n{report}");
+}
+
+#[test]
 fn settings_of_a_suite_add_up() {
     let suite = Suite::new().without_clock().rounds(7);
     assert_eq!(format!("{suite:?}"), "Suite { rounds: 7, has_clock: false, .. }");
