@@ -1,9 +1,10 @@
 //! Checks that a session store keeps its promises, for whoever writes an adapter or a store of their own.
 //!
 //! The checks are the races in which session stores go wrong, and the contract of each framework's
-//! interface: no late save brings a session back after a logout, no id is handed out twice or adopted
-//! from a client, what has expired is gone. They are those that the adapters here pass, and
-//! the frameworks' own memory stores do not.
+//! interface: no late save brings a session back after a logout, or makes one under an id that a client
+//! made up; no id is handed out that is taken; what has expired is gone. Whether a new session may get an
+//! id that its creator asks for, and that is free, is the interface's affair. They are the checks that the
+//! adapters here pass, and the frameworks' own memory stores do not.
 //!
 //! A store of a framework that there is an adapter for is checked as it is, for instance by
 //! `Suite::tower_sessions`. Any other is given to [`Suite::run`] as a [`Subject`].
@@ -104,7 +105,8 @@ pub trait Subject: Send + Sync {
         None
     }
 
-    /// Stores a new session under a key that the caller wants, and returns the key that it got.
+    /// Stores a new session under a key that the caller wants, and returns the key that it got: that one
+    /// or another, but none that is taken.
     fn create_under(&self, key: &Self::Key, value: u64) -> Option<Self::Key> {
         let _ = (key, value);
         None
