@@ -163,24 +163,42 @@ fn progress_is_plain_where_nobody_watches_and_the_run_can_be_repeated_from_the_p
 }
 
 /// Flags, the one that is wrong, and what it must be.
-const BAD: [(&str, &str, &str); 19] = [
+const BAD: [(&str, &str, &str); 37] = [
     ("--threads 0", "--threads", "from 1 to 1024"),
     ("--threads -3", "--threads", "from 1 to 1024"),
     ("--threads many", "--threads", "from 1 to 1024"),
+    ("--threads -x", "--threads", "from 1 to 1024"),
+    ("--threads 1\n\n2", "--threads", "from 1 to 1024"),
+    ("--threads\n\n2 1", "--threads", "--help"),
+    ("--sessions -1", "--sessions", "from 1 to 1000000000"),
     ("--sessions 0", "--sessions", "from 1 to 1000000000"),
     ("--payload 1048577", "--payload", "from 0 to 1048576"),
     ("--skew -1", "--skew", "from 0 to 5"),
     ("--skew NaN", "--skew", "from 0 to 5"),
     ("--mix load=0", "--mix", "not all 0"),
+    ("--mix -1", "--mix", "such as load=90,save=8,create=2"),
     ("--mix load", "--mix", "such as load=90,save=8,create=2"),
     ("--mix miss=1", "--mix", "such as load=90,save=8,create=2"),
     ("--mix load=99999999999", "--mix", "up to 1000000"),
     ("--ttl 0s", "--ttl", "more than zero"),
     ("--ttl soon", "--ttl", "such as 30m"),
+    ("--ttl -1", "--ttl", "from 0 to 400d"),
+    ("--ttl 401d", "--ttl", "from 0 to 400d"),
+    ("--idle-timeout -1s", "--idle-timeout", "from 0 to 400d"),
     ("--ttl 1s --idle-timeout 2s", "--idle-timeout", "at most ttl, which is 1s"),
     ("--max-sessions 0", "--max-sessions", "from 1 to"),
     ("--shards 3", "--shards", "a power of two from 2 to 65536"),
+    ("--shards 131072", "--shards", "a power of two from 2 to 65536"),
+    ("--shards -2", "--shards", "a power of two from 2 to 65536"),
+    ("--shards x", "--shards", "a power of two from 2 to 65536"),
+    ("--shards 1.5", "--shards", "a power of two from 2 to 65536"),
+    ("--shards 99999999999999999999", "--shards", "a power of two from 2 to 65536"),
     ("--ids dice", "--ids", "os or buffered"),
+    ("--ids -1", "--ids", "os or buffered"),
+    ("--duration -1s", "--duration", "from 0 to 400d"),
+    ("--duration 18446744073709551615d", "--duration", "from 0 to 400d"),
+    ("--warm-up -1", "--warm-up", "from 0 to 400d"),
+    ("--warm-up 18446744073709551615d", "--warm-up", "from 0 to 400d"),
     ("--duration 399ms --threads 8", "--duration", "100ms for each of the 4 steps"),
     ("--duration 1s --thread 2", "--thread", "--help"),
 ];
@@ -194,7 +212,8 @@ fn bad_setting_is_one_sentence_that_names_it_and_its_limit() {
     let huge = cfg!(target_os = "linux").then_some(huge);
     for (flags, setting, limit) in BAD.into_iter().chain([unwritable]).chain(huge) {
         let mut command = example("contention");
-        command.args(flags.split_whitespace());
+        // At spaces alone: a value may have lines of its own.
+        command.args(flags.split(' '));
         let report = report("bad");
         // A folder cannot be a report.
         if flags == "--report" {

@@ -296,25 +296,35 @@ fn taken_port_is_one_sentence() {
 }
 
 #[test]
-fn bad_flag_is_one_sentence_that_names_it() {
-    for (flags, named) in [
-        (["--port", "x"], "--port"),
-        (["--port", "65536"], "--port"),
-        (["--idle", "soon"], "--idle"),
-        (["--idle", "5x"], "--idle"),
-        (["--ttl", "1.5h"], "--ttl"),
-        (["--ttl", "h"], "--ttl"),
-        (["--ttl", "0"], "--ttl"),
-        (["--idle", "13h"], "--idle"),
-        (["--idle", "13\nh"], "--idle"),
-        (["--max-sessions", "0"], "--max-sessions"),
-        (["--max-sessions", "many"], "--max-sessions"),
-        (["--max-per-user", "0"], "--max-per-user"),
-        (["--proof", "lately"], "--proof"),
-        (["--colour", "red"], "--colour"),
+fn bad_flag_is_one_sentence_that_names_it_and_its_limit() {
+    let (port, time) = ("from 0 to 65535", "from 0 to 400d, in seconds or with ms, s, m, h or d");
+    let count = "from 1 to";
+    for (flags, limit) in [
+        (["--port", "x"], port),
+        (["--port", "-1"], port),
+        (["--port", "65536"], port),
+        (["--idle", "soon"], time),
+        (["--idle", "5x"], time),
+        (["--idle", "-1s"], time),
+        (["--ttl", "1.5h"], time),
+        (["--ttl", "h"], time),
+        (["--ttl", "-1"], time),
+        (["--ttl", "401d"], time),
+        (["--ttl", "0"], "more than zero"),
+        (["--idle", "13h"], "at most ttl"),
+        (["--idle", "13\nh"], time),
+        (["--idle", "13\n\nh"], time),
+        (["--max-sessions", "0"], count),
+        (["--max-sessions", "-1"], count),
+        (["--max-sessions", "many"], count),
+        (["--max-per-user", "0"], count),
+        (["--max-per-user", "-1"], count),
+        (["--proof", "lately"], time),
+        (["--proof", "-1"], time),
+        (["--colour", "red"], "--help"),
     ] {
         let sentence = refusal(&flags);
-        assert!(sentence.contains(named), "{sentence}");
+        assert!(sentence.contains(flags[0]) && sentence.contains(limit), "{sentence}");
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 use cloakroom::{IdSource, SessionStore};
 
-use crate::flags;
+use crate::flags::{self, between};
 use crate::latency::Operation;
 
 /// What every session holds: `--payload` bytes on the heap.
@@ -39,22 +39,22 @@ const LEAST_OVERHEAD: u128 = 100;
 #[derive(Clone, Parser)]
 pub(crate) struct Settings {
     /// Threads of the last step, up to 1024 [default: two for each core, at least 4]
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = between(1, MAX_THREADS))]
+    #[arg(long, value_name = "COUNT", value_parser = between(1, MAX_THREADS))]
     threads: Option<usize>,
     /// Runs only the last step
     #[arg(long)]
     one_step: bool,
     /// Visitors, each with one session to begin with
-    #[arg(long, value_name = "COUNT", default_value_t = 100_000, allow_negative_numbers = true, value_parser = between(1_usize, 1_000_000_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = between(1_usize, 1_000_000_000))]
     pub(crate) sessions: usize,
     /// Bytes of data in each session, up to 1048576
-    #[arg(long, value_name = "BYTES", default_value_t = 56, allow_negative_numbers = true, value_parser = between(0_usize, 1 << 20))]
+    #[arg(long, value_name = "BYTES", default_value_t = 56, value_parser = between(0_usize, 1 << 20))]
     pub(crate) payload: usize,
     /// What visits are for, with their shares: load, save, update, touch, rotate, create, destroy
     #[arg(long, value_name = "SHARES", default_value = "load=90,save=8,create=2")]
     pub(crate) mix: Mix,
     /// How much more some visitors come than others: Zipf's exponent up to 5, 0 for all the same
-    #[arg(long, value_name = "EXPONENT", default_value_t = 0.99, allow_negative_numbers = true, value_parser = between(0.0, 5.0))]
+    #[arg(long, value_name = "EXPONENT", default_value_t = 0.99, value_parser = between(0.0, 5.0))]
     pub(crate) skew: f64,
     /// How long a session lives at the most; short, so that the sweep has work
     #[arg(long, value_name = "TIME", value_parser = flags::time, default_value = "4s")]
@@ -63,10 +63,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TIME", value_parser = flags::time)]
     idle_timeout: Option<Duration>,
     /// How many sessions there may be [default: no bound]
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = between(1, usize::MAX))]
+    #[arg(long, value_name = "COUNT", value_parser = between(1, usize::MAX))]
     pub(crate) max_sessions: Option<usize>,
     /// Shards of the store, a power of two [default: the store's own]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = shards)]
     shards: Option<usize>,
     /// Where ids come from: one call to the operating system for each, or for 64
     #[arg(long, value_name = "os|buffered", default_value = "os")]
@@ -199,17 +199,12 @@ impl Display for Settings {
     }
 }
 
-/// Reads a number from a range; for `value_parser`.
-fn between<N>(min: N, max: N) -> impl Fn(&str) -> Result<N, String> + Clone
-where
-    N: FromStr + PartialOrd + Display + Copy + Send + Sync + 'static,
-{
-    move |text| {
-        let number = text.parse().ok();
-        // Not a number is in no range.
-        let number = number.filter(|number| (min..=max).contains(number));
-        number.ok_or_else(|| format!("must be a number from {min} to {max}"))
-    }
+/// Reads a number of shards; for `value_parser`.
+fn shards(text: &str) -> Result<usize, &'static str> {
+    let number = text.parse().ok().filter(|number: &usize| number.is_power_of_two());
+    number
+        .filter(|number| (2..=65536).contains(number))
+        .ok_or("must be a power of two from 2 to 65536")
 }
 
 /// What visits are for, and the share of each.

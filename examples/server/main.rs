@@ -57,6 +57,7 @@ use cloakroom::{OnLimit, SessionCookie, SessionStore, Subject};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 
+use flags::between;
 use shop::{Shop, Visitor};
 
 const HALF_AN_HOUR: Duration = Duration::from_secs(30 * 60);
@@ -86,7 +87,7 @@ fn routes(shop: Shop) -> Router {
 #[derive(Parser)]
 struct Flags {
     /// Port to listen on; 0 takes any free one
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = 3000, value_parser = between(0_u16, 65535))]
     port: u16,
     /// How long an unused session lives: 90s, 30m, 12h, 7d [default: 30m, or --ttl if shorter]
     #[arg(long, value_name = "TIME", value_parser = flags::time)]
@@ -98,10 +99,10 @@ struct Flags {
     #[arg(long, value_name = "TIME", value_parser = flags::time, default_value = "5m")]
     proof: Duration,
     /// How many sessions there may be
-    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = between(1, usize::MAX))]
     max_sessions: usize,
     /// How many of them one user may have; one more signs the oldest out
-    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = between(1, usize::MAX))]
     max_per_user: usize,
 }
 
