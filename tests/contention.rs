@@ -8,6 +8,8 @@ mod page;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::process::Child;
 use std::process::{Command, Output, Stdio};
 
 use example::example;
@@ -244,6 +246,40 @@ fn help_explains_every_setting() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn report_that_cannot_be_written_after_all_is_named_with_its_flag() {
+    let mut command = example("contention");
+    command.args("--duration 100ms --one-step --threads 1 --sessions 10".split(' '));
+    let output = command.args(["--report", "/dev/full"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let sentence = stderr.lines().last().unwrap();
+    let told = "contention: --report /dev/full cannot be written (";
+    assert!(sentence.starts_with(told) && sentence.ends_with(")."), "{stderr}");
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_before_anything_was_measured_leaves_no_report() {
+    let (mut command, report) = contention("too-early", "--sessions 100 --warm-up 60s");
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut progress = BufReader::new(child.stderr.take().unwrap());
+    let mut stderr = String::new();
+    progress.read_line(&mut stderr).unwrap();
+    interrupt(&child);
+    progress.read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{stderr}");
+    assert!(stderr.ends_with("contention: ended before anything was measured.\n"), "{stderr}");
+    assert!(!report.exists());
+}
+
+#[cfg(unix)]
+fn interrupt(child: &Child) {
+    let interrupt = format!("kill -INT {}", child.id());
+    assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
+}
+
+#[test]
 #[cfg(unix)]
 fn ctrl_c_ends_the_run_early_with_its_table_and_report() {
     let (mut command, report) = contention("ctrl-c", "--duration 60s --sessions 100 --warm-up 0s");
@@ -252,8 +288,7 @@ fn ctrl_c_ends_the_run_early_with_its_table_and_report() {
     let mut line = String::new();
     progress.read_line(&mut line).unwrap();
     assert!(line.contains("operations/s"), "{line}");
-    let interrupt = format!("kill -INT {}", child.id());
-    assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
+    interrupt(&child);
     let (mut stdout, mut stderr) = (String::new(), String::new());
     progress.read_to_string(&mut stderr).unwrap();
     child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();

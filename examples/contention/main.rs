@@ -50,10 +50,20 @@ fn prepare() -> Result<(Settings, Store), String> {
 /// Makes sure, before a long run, that its report will have a place.
 fn writable(path: &Path) -> Result<(), String> {
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
-    let mut file = fs::OpenOptions::new();
-    let file = folder.and_then(|()| file.append(true).create(true).open(path));
-    let sentence = |error| format!("--report {} cannot be written ({error})", path.display());
-    file.map(drop).map_err(sentence)
+    let place = folder.and_then(|()| match fs::File::create_new(path) {
+        // A run that ends early leaves no empty report.
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::OpenOptions::new().append(true).create(true).open(path).map(drop)
+        }
+        Err(error) => Err(error),
+    });
+    place.map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> String {
+    let path = path.display().to_string().replace(char::is_control, " ");
+    format!("--report {path} cannot be written ({error})")
 }
 
 fn run(settings: &Settings, store: Store) -> Result<(), String> {
@@ -76,7 +86,7 @@ fn run(settings: &Settings, store: Store) -> Result<(), String> {
     }
     let report = Report::new(settings, &watch).ok_or(too_early)?;
     let html = report.html()?;
-    fs::write(&settings.report, html).map_err(|e| format!("cannot write the report ({e})"))?;
+    fs::write(&settings.report, html).map_err(|error| unwritable(&settings.report, &error))?;
     let plots = settings.report.display();
     // Whoever closed the pipe has read enough.
     _ = write!(io::stdout(), "{}\nThe plots are in {plots}\n", report.text());
