@@ -5,8 +5,9 @@
 //! they began however often they are used, and lets one process sign a user out everywhere; and a
 //! request that finishes after a sign-out does not undo it.
 
-use std::error::Error;
+use std::env;
 use std::net::{Ipv4Addr, TcpListener};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use actix_session::config::{PersistentSession, TtlExtensionPolicy};
@@ -78,29 +79,42 @@ fn middleware(store: &Store, key: &Key) -> SessionMiddleware<Store> {
     SessionMiddleware::builder(store.clone(), key.clone()).session_lifecycle(lifecycle).build()
 }
 
-#[actix_web::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let port = std::env::args().nth(1).map_or(Ok(3000), |port| port.parse())?;
+async fn run() -> std::result::Result<(), String> {
+    let port = env::args().nth(1).unwrap_or_else(|| "3000".to_owned());
+    let port =
+        port.parse().map_err(|_| format!("{port:?} is no port; write a number from 0 to 65535"))?;
     let sessions = SessionStore::builder()
         .ttl(Duration::from_secs(12 * 60 * 60))
         .max_sessions(100_000)
-        .build()?;
+        .build()
+        .map_err(|error| error.to_string())?;
     // A key of this process will do: its sessions end with it.
     let (store, key) = (Store::from(sessions), Key::generate());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-    let address = listener.local_addr()?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let listener = listener.map_err(|error| {
+        format!("cannot listen on port {port} ({error}); give another as the argument, or 0")
+    })?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
     let server = HttpServer::new(move || {
         App::new()
             .app_data(Data::new(store.clone()))
             .wrap(middleware(&store, &key))
             .configure(routes)
     });
-    let server = server.workers(2).listen(listener)?;
+    let server = server.workers(2).listen(listener).map_err(|error| error.to_string())?;
     println!("Listening on http://{address}, until Ctrl-C. Try:\n");
     println!("  curl -c jar -b jar http://{address}/");
     println!("  curl -c jar -b jar --json '{{\"user\":\"ada\"}}' http://{address}/sign-in");
     println!("  curl -c jar -b jar -X POST http://{address}/sign-out\n");
     println!("There are also GET /me and POST /sign-out-everywhere.");
-    server.run().await?;
-    Ok(())
+    server.run().await.map_err(|error| error.to_string())
+}
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    let Err(sentence) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("actix_session: {sentence}.");
+    ExitCode::FAILURE
 }

@@ -5,8 +5,9 @@
 //! The middleware here is what a framework of async-session brings along. It does one thing that some of
 //! those forget: when a handler regenerates the session, it ends the old one.
 
-use std::error::Error;
+use std::env;
 use std::net::Ipv4Addr;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -147,20 +148,34 @@ fn routes(store: Store) -> Router {
         .with_state(store)
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let port = std::env::args().nth(1).map_or(Ok(3000), |port| port.parse())?;
+async fn run() -> Result<(), String> {
+    let port = env::args().nth(1).unwrap_or_else(|| "3000".to_owned());
+    let port =
+        port.parse().map_err(|_| format!("{port:?} is no port; write a number from 0 to 65535"))?;
     let sessions = SessionStore::builder()
         .ttl(Duration::from_secs(12 * 60 * 60))
         .max_sessions(100_000)
-        .build()?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-    let address = listener.local_addr()?;
+        .build()
+        .map_err(|error| error.to_string())?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.map_err(|error| {
+        format!("cannot listen on port {port} ({error}); give another as the argument, or 0")
+    })?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
     println!("Listening on http://{address}, until Ctrl-C. Try:\n");
     println!("  curl -c jar -b jar http://{address}/");
     println!("  curl -c jar -b jar --json '{{\"user\":\"ada\"}}' http://{address}/sign-in");
     println!("  curl -c jar -b jar -X POST http://{address}/sign-out\n");
     println!("There are also GET /me and POST /sign-out-everywhere.");
-    axum::serve(listener, routes(Store::from(sessions))).await?;
-    Ok(())
+    let serving = axum::serve(listener, routes(Store::from(sessions)));
+    serving.await.map_err(|error| error.to_string())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Err(sentence) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("async_session: {sentence}.");
+    ExitCode::FAILURE
 }

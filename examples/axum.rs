@@ -104,7 +104,8 @@ pub(crate) fn sessions() -> Result<SessionStore<Visitor>, String> {
 
 async fn run() -> Result<(), String> {
     let port = env::args().nth(1).unwrap_or_else(|| "3000".to_owned());
-    let port = port.parse().map_err(|_| format!("{port:?} is no port; write a number"))?;
+    let port =
+        port.parse().map_err(|_| format!("{port:?} is no port; write a number from 0 to 65535"))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     let listener = listener.map_err(|error| {
         format!("cannot listen on port {port} ({error}); give another as the argument, or 0")

@@ -4,6 +4,7 @@
 #[path = "frameworks/harness.rs"]
 mod harness;
 
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Barrier, mpsc};
 use std::thread;
@@ -44,6 +45,23 @@ for_each_example![
     two_sign_ins_at_once_leave_the_old_cookie_dead_and_mix_nobody_up,
     request_with_the_old_cookie_during_a_sign_in_never_makes_it_good_again,
 ];
+
+#[test]
+fn port_that_cannot_be_used_is_one_sentence() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().port().to_string();
+    for example in ["tower_sessions", "actix_session", "async_session"] {
+        for port in ["x", "-1", "65536", ""] {
+            let told = format!("{example}: {port:?} is no port; write a number from 0 to 65535.\n");
+            assert_eq!(Server::refusal(example, port), told);
+        }
+        let sentence = Server::refusal(example, &taken);
+        let told = format!("{example}: cannot listen on port {taken} (");
+        assert!(sentence.starts_with(&told), "{sentence}");
+        assert!(sentence.ends_with("); give another as the argument, or 0.\n"), "{sentence}");
+        assert_eq!(sentence.lines().count(), 1, "{sentence}");
+    }
+}
 
 fn three_curl_lines_are_printed(server: &mut Server) {
     let url = format!("http://{}/", server.0.address);

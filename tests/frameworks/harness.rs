@@ -6,6 +6,7 @@ mod example;
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Output;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,6 +24,13 @@ impl Server {
         let mut command = example(name);
         command.arg("0");
         Self(Serving::start(command))
+    }
+
+    /// Starts one that ends at once, and returns what it says.
+    pub(crate) fn refusal(name: &str, port: &str) -> String {
+        let Output { status, stdout, stderr } = example(name).arg(port).output().unwrap();
+        assert!(stdout.is_empty() && !status.success(), "{name} {port}");
+        String::from_utf8(stderr).unwrap()
     }
 
     pub(crate) fn browser(&self) -> Browser {
