@@ -43,7 +43,7 @@
 //! | the handler only reads, or takes no session | nothing is stored and no cookie is sent: visitors and bots without cookies take no memory |
 //! | the handler changes the session | it is saved, or created, when the handler is done and before the first byte of the response |
 //! | the response is a server error (5xx) or 408 | changes are not saved; what was done by [`update`](Session::update), [`try_save`](Session::try_save), [`rotate`](Session::rotate), [`reauthenticate`](Session::reauthenticate) or [`destroy`](Session::destroy) stands |
-//! | the handler panics, or the client goes away | as with a server error, and no cookie is sent |
+//! | the handler panics, the client goes away, or a service further in returns an error | as with a server error, and no cookie is sent: a handle that lives on, as in a task, still changes and ends its session, but begins none and gives none a new id |
 //! | a layer further in catches the panic, and answers | what its answer says; what a handle held that the panic interrupted is not saved |
 //! | the cookie is malformed, unknown or of a session that has ended | a visitor without a session; the id is never adopted |
 //! | two requests change one session | what [`OnConflict`] says |

@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::settings::{CookieLifetime, OnConflict, Settings};
-use super::slot::{Shared, Slot};
+use super::slot::{Shared, Slot, Unanswered};
 use crate::cookie::SessionCookie;
 use crate::store::SessionStore;
 
@@ -128,7 +128,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let slot = Shared::new(Slot::new(Arc::clone(&self.settings)));
         request.extensions_mut().insert(slot.clone());
-        ResponseFuture { inner: self.inner.call(request), slot }
+        // Before the call, which may panic.
+        let slot = Unanswered::new(slot);
+        ResponseFuture { slot, inner: self.inner.call(request) }
     }
 }
 
@@ -147,12 +149,14 @@ impl<S: fmt::Debug, T> fmt::Debug for SessionService<S, T> {
 pin_project! {
     /// The response of a [`SessionService`]: the inner one, once its session is saved.
     ///
-    /// Dropped before that, it saves nothing.
+    /// Dropped before that, it saves nothing, and no handle of its request begins a session or gives one a new id any
+    /// more.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, T> {
+        // Dropped before `inner`, whose handles then come too late.
+        slot: Unanswered<T>,
         #[pin]
         inner: F,
-        slot: Shared<T>,
     }
 }
 
@@ -166,11 +170,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut polled = ready!(this.inner.poll(cx));
-        if let Ok(response) = &mut polled {
-            Slot::finish(this.slot, response);
-        }
-        Poll::Ready(polled)
+        let mut answer = ready!(this.inner.poll(cx));
+        this.slot.answer(&mut answer);
+        Poll::Ready(answer)
     }
 }
 

@@ -12,8 +12,8 @@ use crate::error::{CreateError, EntropyError, RotateError, SaveError};
 /// Why a session was not created, saved or given another id.
 ///
 /// As a response it is 409 for a conflict, an ended session or a subject's limit, 413 for too much data, 503
-/// where the store had no room or no randomness, and 500 after the response, each with the sentence of its
-/// `Display`.
+/// where the store had no room or no randomness, and 500 where it is too late for a cookie, each with the
+/// sentence of its `Display`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
@@ -29,7 +29,7 @@ pub enum Refused {
     TooLarge,
     /// There was no randomness for an id.
     Entropy(EntropyError),
-    /// The response has left without a cookie, so that nobody would know the new id.
+    /// The response has left without a cookie, or never will, so that nobody would know the new id.
     ResponseSent,
 }
 
@@ -53,9 +53,7 @@ impl fmt::Display for Refused {
             Self::SubjectLimit => SaveError::SubjectLimit.fmt(f),
             Self::TooLarge => SaveError::TooLarge.fmt(f),
             Self::Entropy(error) => error.fmt(f),
-            Self::ResponseSent => {
-                f.write_str("the response was sent before the session had its id")
-            }
+            Self::ResponseSent => f.write_str("no response can bring the session's id any more"),
         }
     }
 }
@@ -152,7 +150,7 @@ mod tests {
         assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(Refused::Gone.source().is_none());
         assert_eq!(Refused::ResponseSent.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(Refused::ResponseSent.to_string().contains("response was sent"));
+        assert!(Refused::ResponseSent.to_string().contains("no response"));
         assert!(failed.to_string().contains("no random bytes"));
         assert_eq!(Refused::AtCapacity.to_string(), "the store of sessions is full");
     }

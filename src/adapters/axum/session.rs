@@ -30,7 +30,8 @@ use crate::store::SessionStore;
 /// hold changes at once they are like two requests: see [`OnConflict`](super::OnConflict).
 ///
 /// A handle that lives longer than the response, in a body that streams or in a task, saves nothing
-/// by itself any more: call [`update`](Self::update) or [`try_save`](Self::try_save) there.
+/// by itself any more: call [`update`](Self::update) or [`try_save`](Self::try_save) there. It is the same once the
+/// client has gone, and there is no response.
 ///
 /// # Examples
 ///

@@ -42,7 +42,7 @@ struct State<T> {
     /// Counts the sessions that this request ended: what a handle holds of an earlier one is void.
     epoch: u32,
     says: Says,
-    /// Whether the response has its cookie.
+    /// Whether the response has its cookie, or there will be none.
     sealed: bool,
 }
 
@@ -93,6 +93,15 @@ impl<T> Slot<T> {
             Some(slot) => look(slot.state.get_mut().unwrap_or_else(PoisonError::into_inner)),
             None => this.with(look),
         }
+    }
+
+    /// Ends the time in which the cookie can change, for there will be no response: what was left is not saved.
+    fn abandon(this: &mut Shared<T>) {
+        let left = Self::with_last(this, |state| {
+            state.sealed = true;
+            state.drafts.take_all()
+        });
+        drop(left);
     }
 
     pub(super) fn id(&self) -> Option<SessionId> {
@@ -339,7 +348,7 @@ impl<T: Clone + Default> Slot<T> {
     }
 
     /// Saves what handles have left, and puts the cookie on the response.
-    pub(super) fn finish<R: Default>(this: &mut Shared<T>, response: &mut Response<R>) {
+    fn finish<R: Default>(this: &mut Shared<T>, response: &mut Response<R>) {
         let status = response.status();
         // 408 is what timeouts answer, and they drop the handler in the middle of what it was doing.
         let failed = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
@@ -390,6 +399,37 @@ impl<T: Clone + Default> Slot<T> {
         };
         // A name is a token and a value base64url, so this is always one.
         HeaderValue::try_from(text).ok()
+    }
+}
+
+/// The slot of a request that is yet to be answered. Dropped before that, it is sealed, so that no handle which lives
+/// on begins a session, or gives one an id, of which the browser is never told.
+pub(super) struct Unanswered<T>(Option<Shared<T>>);
+
+impl<T> Unanswered<T> {
+    pub(super) fn new(slot: Shared<T>) -> Self {
+        Self(Some(slot))
+    }
+}
+
+impl<T: Clone + Default> Unanswered<T> {
+    /// Ends the request: with its session's cookie on the response, if there is one.
+    pub(super) fn answer<R: Default, E>(&mut self, answer: &mut Result<Response<R>, E>) {
+        let Some(slot) = &mut self.0 else { return };
+        match answer {
+            Ok(response) => Slot::finish(slot, response),
+            Err(_) => Slot::abandon(slot),
+        }
+        // Only now: user code that panics while it saves leaves a slot to be sealed.
+        self.0 = None;
+    }
+}
+
+impl<T> Drop for Unanswered<T> {
+    fn drop(&mut self) {
+        if let Some(slot) = &mut self.0 {
+            Slot::abandon(slot);
+        }
     }
 }
 
