@@ -310,6 +310,29 @@ fn update_saves_what_its_handle_holds_as_the_policy_says() {
 }
 
 #[test]
+fn update_of_a_handle_with_changes_leaves_those_of_another_request_to_the_policy() {
+    for (policy, told, kept) in [
+        (OnConflict::LastWins, Ok(()), cart(&[1, 3])),
+        (OnConflict::Refuse, Err(Refused::Conflict), cart(&[2])),
+        (OnConflict::Merge(merge), Ok(()), cart(&[2, 1, 3])),
+    ] {
+        let store = store();
+        let id = *store.create_with(cart(&[])).id();
+        let theirs = store.clone();
+        let handler = move |mut session: Session<Visitor>| {
+            session.cart.push(1);
+            theirs.update(&id, |visitor| visitor.cart.push(2));
+            assert_eq!(session.update(|visitor| visitor.cart.push(3)), told, "{policy:?}");
+            assert_eq!(*session, *theirs.peek(&id).unwrap(), "{policy:?}");
+            async {}
+        };
+        let layer = SessionLayer::new(store.clone()).on_conflict(policy);
+        assert_eq!(send(&layered(layer, handler), &cookie(&id)).status, StatusCode::OK);
+        assert_eq!(*store.load(&id).unwrap(), kept, "{policy:?}");
+    }
+}
+
+#[test]
 fn third_handle_shows_what_was_left_last() {
     let store = store();
     let id = *store.create_with(cart(&[])).id();

@@ -105,9 +105,11 @@ impl<T: Clone + Default> Session<T> {
     /// Changes the stored session at once and as one step, or creates it, and returns what the closure
     /// returned. The handle shows the result; what is refused changes nothing.
     ///
-    /// No change of another request is lost, and none undoes this one: the closure works on what is
-    /// stored at that moment, outside every lock, and runs again if somebody else was faster. Changes
-    /// that the handle holds are saved before.
+    /// The closure works on what is stored at that moment, outside every lock, and runs again if somebody else was
+    /// faster, so that it overwrites no change of another request. Changes that the handle holds are saved before, as
+    /// the layer's [`OnConflict`](super::OnConflict) says: these may overwrite another's, or be a conflict, and then
+    /// the closure does not run. Where the last wins, a request that loaded the session before may overwrite this one
+    /// too.
     ///
     /// # Errors
     ///
@@ -140,8 +142,8 @@ impl<T: Clone + Default> Session<T> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Conflict`] if somebody did, whatever the layer's [`OnConflict`](super::OnConflict): the handle then shows
-    /// what is stored, without its changes, and the handler may make them again. [`Refused::Gone`] if the
+    /// [`Refused::Conflict`] if somebody did, whatever the layer's [`OnConflict`](super::OnConflict): the handle then
+    /// shows what is stored, without its changes, and the handler may make them again. [`Refused::Gone`] if the
     /// session has ended, or why the data is refused or no session could be created, as for
     /// [`update`](Self::update): the handle then still shows its changes, and the layer does not save them, unless it
     /// is changed once more. Either way, what handles before it have left is still saved.

@@ -7,9 +7,9 @@ use crate::store::SessionStore;
 
 /// What becomes of a change if somebody else saved the session since this request loaded it.
 ///
-/// It holds for the changes that are saved when the handler is done. A handler that wants to know, or
-/// to mend it, calls [`try_save`](super::Session::try_save); one that changes by
-/// [`update`](super::Session::update) never conflicts.
+/// It holds for the changes that are saved when the handler is done, and for those that a handle holds when
+/// [`update`](super::Session::update) is called. A handler that wants to know, or to mend it, calls
+/// [`try_save`](super::Session::try_save); one that changes by `update` alone never conflicts.
 ///
 /// A session that ended meanwhile stays ended, whatever is chosen here; its changes are dropped and
 /// counted. With `LastWins` the response goes out as the handler made it, because all of this might
