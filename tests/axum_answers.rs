@@ -82,6 +82,28 @@ fn cookie_of_a_session_that_never_ends_has_no_max_age() {
 }
 
 #[test]
+fn end_that_a_handler_moves_is_told_with_a_new_id_or_where_activity_moves_it_too() {
+    for (idle, rotates, told) in
+        [(None, false, false), (None, true, true), (Some(MINUTE), false, true)]
+    {
+        let builder = SessionStore::<Visitor>::builder().ttl(MINUTE).clock(ManualClock::new());
+        let builder = if let Some(idle) = idle { builder.idle_timeout(idle) } else { builder };
+        let store = builder.build().unwrap();
+        let sent = cookie(store.create().id());
+        let theirs = store.clone();
+        let handler = move |mut session: Session<Visitor>| {
+            theirs.set_expiry(&session.id().unwrap(), 60 * MINUTE);
+            let rotated = if rotates { session.rotate() } else { Ok(()) };
+            async { rotated }
+        };
+        let layer = SessionLayer::new(store).cookie_lifetime(CookieLifetime::Session);
+        let reply = send(&layered(layer, handler), &sent);
+        let max_age = reply.set_cookie().map(|cookie| cookie.ends_with("; Max-Age=3600"));
+        assert_eq!(max_age, told.then_some(true), "{idle:?}, rotates: {rotates}");
+    }
+}
+
+#[test]
 fn answers_without_a_body_save_and_give_the_cookie_too() {
     for status in [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED] {
         let store = store();

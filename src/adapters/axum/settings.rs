@@ -63,9 +63,13 @@ pub enum CookieLifetime {
     /// what OWASP's Session Management Cheat Sheet prefers ("Expire and Max-Age Attributes").
     #[default]
     Browser,
-    /// As long as the session, over restarts of the browser: `Max-Age` is what the store says. With an
-    /// idle timeout, which moves the session's deadline with each use, the cookie is sent again with
-    /// every response whose request used the session.
+    /// As long as the session, over restarts of the browser: `Max-Age` is what the store says when the cookie is sent.
+    /// That is when the session is new or gets another id, and, in a store with an idle timeout, which moves the
+    /// deadline with each use, with every response whose request used the session.
+    ///
+    /// Without an idle timeout the browser does not learn of an end that
+    /// [`set_expiry`](crate::SessionStore::set_expiry) moves later, and drops the cookie at the old one:
+    /// [`rotate`](super::Session::rotate) the session too.
     Session,
 }
 
