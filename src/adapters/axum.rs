@@ -48,7 +48,7 @@
 //! | the cookie is malformed, unknown or of a session that has ended | a visitor without a session; the id is never adopted |
 //! | two requests change one session | what [`OnConflict`] says |
 //! | the session ends while the handler works | its changes are refused and counted in [`saves_refused`](crate::StoreStats::saves_refused): nothing comes back. The response is what [`OnConflict`] says |
-//! | the store is full and refuses newcomers | 503, if the handler changed a session that was yet to be created |
+//! | the store is full and refuses newcomers | 503, if the handler changed a session that was yet to be created, or at [`max_bytes`](crate::Builder::max_bytes) made one larger |
 //! | with its changes the session would be one more than its subject may have, or too large: [`index_by`](crate::Builder::index_by) and the limits hold here too | 409, or 413, if the handler does not ask itself; nothing is saved |
 //! | the layer refuses (409, 413 or 503) | the body is empty, and of the handler's headers only cookies are left: what layers further in did has happened |
 //! | there is no layer for this `T` | [`MissingLayer`]: status 500, with a sentence |

@@ -21,7 +21,7 @@ pub enum Refused {
     Conflict,
     /// The session has ended, or lives on under another id.
     Gone,
-    /// The store holds as many sessions as it may, and none could be evicted.
+    /// The store holds as many sessions, or as many bytes of their data, as it may, and none could be evicted.
     AtCapacity,
     /// The session's subject has as many sessions as it may.
     SubjectLimit,
