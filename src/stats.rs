@@ -133,7 +133,7 @@ pub struct StoreStats {
     pub swept: u64,
     /// Calls of `try_save` that met a conflict, and retries of `update`.
     pub conflicts: u64,
-    /// Calls of `save` and `try_save` on a session that had ended.
+    /// Calls of `save` and `try_save`, and saves by the adapters, on a session that had ended.
     pub saves_refused: u64,
     /// New sessions that found the store full, or their subject with as many as it may have, or whose data was too
     /// large.

@@ -131,6 +131,46 @@ fn full_store_of_bytes_answers_503_to_what_would_be_one_too_many() {
 }
 
 #[test]
+fn each_change_that_comes_too_late_for_its_session_is_counted_as_a_refused_save() {
+    for policy in [OnConflict::LastWins, OnConflict::Refuse, OnConflict::Merge(|_, _, _| ())] {
+        let store = store();
+        let sent = cookie(store.create().id());
+        let theirs = store.clone();
+        let handler = move |request: Request<Body>| {
+            let open = || Session::<Visitor>::of(&request).unwrap();
+            open().cart.push(100);
+            // Both hold the 100 too, and one of them is saved without it.
+            let mut both = [open(), open()];
+            both.iter_mut().for_each(|session| session.cart.push(1));
+            theirs.clear();
+            async {}
+        };
+        send(&layered(SessionLayer::new(store.clone()).on_conflict(policy), handler), &sent);
+        let stats = store.stats();
+        assert_eq!((stats.saves_refused, stats.missed), (2, 0), "{policy:?}");
+    }
+}
+
+#[test]
+fn first_change_of_a_visitor_that_comes_too_late_for_the_session_of_another_handle_is_counted() {
+    for (policy, status) in [(OnConflict::LastWins, 200), (OnConflict::Merge(|_, _, _| ()), 409)] {
+        let store = store();
+        let theirs = store.clone();
+        let handler = move |mut first: Session<Visitor>, mut second: Session<Visitor>| {
+            first.cart.push(1);
+            second.cart.push(2);
+            first.try_save().unwrap();
+            theirs.clear();
+            async {}
+        };
+        let layer = SessionLayer::new(store.clone()).on_conflict(policy);
+        let reply = send(&layered(layer, handler), "");
+        assert_eq!((reply.status.as_u16(), store.len()), (status, 0), "{policy:?}");
+        assert_eq!(store.stats().saves_refused, 1, "{policy:?}");
+    }
+}
+
+#[test]
 fn save_without_changes_does_nothing() {
     let store = store();
     let id = *store.create().id();

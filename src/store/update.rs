@@ -52,7 +52,18 @@ impl<T: Clone> SessionStore<T> {
     pub fn try_update<R>(
         &self,
         id: impl AsSessionId,
+        change: impl FnMut(&mut T) -> R,
+    ) -> Result<R, SaveError> {
+        self.update_or_count(id, change, Event::Missed)
+    }
+
+    /// Updates, or counts that there is no session: as a refused save, where the change is one.
+    #[inline(always)]
+    pub(crate) fn update_or_count<R>(
+        &self,
+        id: impl AsSessionId,
         mut change: impl FnMut(&mut T) -> R,
+        gone: Event,
     ) -> Result<R, SaveError> {
         let inner = &*self.inner;
         let place = inner.resolve(id.named()).map(|id| inner.gate.place(id));
@@ -72,7 +83,7 @@ impl<T: Clone> SessionStore<T> {
                 Err(refused) => return Err(refused),
             }
         }
-        inner.stats.count(Event::Missed);
+        inner.stats.count(gone);
         Err(SaveError::Gone)
     }
 }

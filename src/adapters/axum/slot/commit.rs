@@ -9,6 +9,7 @@ use crate::adapters::axum::settings::OnConflict;
 use crate::error::{Rejected, SaveError};
 use crate::id::SessionId;
 use crate::session::Session as Handle;
+use crate::stats::Event;
 
 impl<T: Clone + Default> Slot<T> {
     /// Saves what a handle holds. `base` is what its changes begin with, if that is saved apart from them and not what
@@ -64,19 +65,17 @@ impl<T: Clone + Default> Slot<T> {
         id: SessionId,
         how: OnConflict<T>,
     ) -> Result<Held<T>, Refused> {
-        let store = &self.settings.store;
-        match how {
+        let stored = match how {
             OnConflict::Refuse => Err(Refused::Conflict),
             OnConflict::LastWins => {
-                let mut session = store.peek(&id).ok_or(Refused::Gone)?;
-                *session = T::clone(data);
-                Ok(Held::Stored { session, changed: true })
+                self.merge(&id, data, data, |_, changed, stored| stored.clone_from(changed))
             }
             OnConflict::Merge(merge) => {
                 let blank = T::default();
-                self.merge(&id, base.unwrap_or(&blank), data, merge).map(Held::found)
+                self.merge(&id, base.unwrap_or(&blank), data, merge)
             }
-        }
+        };
+        stored.map(Held::found)
     }
 
     fn commit_stored(
@@ -119,7 +118,7 @@ impl<T: Clone + Default> Slot<T> {
         Ok(())
     }
 
-    /// Puts changes to what is stored, and returns that.
+    /// Puts changes to what is stored, and returns that. Where the session has ended, it counts as a refused save.
     fn merge(
         &self,
         id: &SessionId,
@@ -128,7 +127,8 @@ impl<T: Clone + Default> Slot<T> {
         merge: fn(&T, &T, &mut T),
     ) -> Result<Handle<T>, Refused> {
         let store = &self.settings.store;
-        store.try_update(id, |stored| merge(loaded, changed, stored))?;
+        let change = |stored: &mut T| merge(loaded, changed, stored);
+        store.update_or_count(id, change, Event::SavedGone)?;
         store.peek(id).ok_or(Refused::Gone)
     }
 
