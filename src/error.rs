@@ -27,8 +27,7 @@ impl BuildError {
         Self { setting, value, limit: limit.into() }
     }
 
-    /// Returns the name of the builder's method that was given the value; `cookie_name` for
-    /// [`SessionCookie::named`](crate::SessionCookie::named).
+    /// Returns the name of the builder's method that was given the value, or `cookie_name`.
     #[must_use]
     pub fn setting(&self) -> &'static str {
         self.setting
