@@ -171,7 +171,8 @@ impl<T> Builder<T> {
     ///
     /// Data that is larger than the bound, or of 4 GiB and more, is refused before any lock is taken. Room is made as at
     /// `max_sessions`, by as many as it takes, a microsecond or so each; what all of them together could not make
-    /// room for is refused, and ends nobody. A session that is refused keeps its old data. At least 1. Default: no bound.
+    /// room for is refused, and ends nobody, unless several operations make room at once and not all of them fit. A
+    /// session that is refused keeps its old data. At least 1. Default: no bound.
     ///
     /// The weigher is asked whenever data is to be stored, outside every lock, and is to depend on the data alone. It
     /// counts what the data holds on the heap, and `size_of` the data itself if you like; the store's own share is

@@ -78,52 +78,83 @@ impl Drop for Slot<'_> {
     }
 }
 
-/// What sessions held that an operation has ended for another: nobody else's, until it is used or given back.
+/// What an operation has found for a session that is to come or to grow, of those that it has ended: nobody else's,
+/// until it is used or given back.
 pub(crate) struct Found<'a> {
     capacity: &'a Capacity,
     slot: bool,
     bytes: u64,
+    /// The bytes that are needed.
+    need: u32,
 }
 
 impl<'a> Found<'a> {
     /// `bytes` were found before.
-    pub(crate) fn new(capacity: &'a Capacity, bytes: u64) -> Self {
-        Self { capacity, slot: false, bytes }
+    pub(crate) fn new(capacity: &'a Capacity, need: u32, bytes: u64) -> Self {
+        Self { capacity, slot: false, bytes, need }
     }
 
-    /// Takes over what a session held that has left the table. One slot is all that anybody needs.
+    /// Takes over what a session held that has left the table, but for what is not needed: one slot is all that
+    /// anybody needs.
     pub(crate) fn add(&mut self, bytes: u32) {
+        let taken = self.missing().min(bytes.into());
+        self.bytes += taken;
         self.capacity.release(usize::from(self.slot));
         self.slot = true;
-        self.bytes += u64::from(bytes);
+        self.capacity.release_bytes(u64::from(bytes) - taken);
     }
 
-    /// Returns how many of so many bytes are to be found yet.
-    pub(crate) fn missing(&self, bytes: u32) -> u64 {
-        u64::from(bytes).saturating_sub(self.bytes)
+    /// Returns how many bytes are to be found yet.
+    pub(crate) fn missing(&self) -> u64 {
+        u64::from(self.need).saturating_sub(self.bytes)
     }
 
-    /// Returns a slot with so many bytes, if what is missing is free.
-    pub(crate) fn reserve(&mut self, weight: u32) -> Option<Slot<'a>> {
+    /// Returns how many slots it holds.
+    pub(crate) fn slots(&self) -> usize {
+        usize::from(self.slot)
+    }
+
+    /// Takes what is free of the bytes that are missing, so that nobody else does while the rest is found.
+    pub(crate) fn claim(&mut self) {
+        if self.missing() > 0 {
+            let _both = self.capacity.both.lock();
+            self.take_free(self.missing().min(self.capacity.free_bytes()));
+        }
+    }
+
+    /// `both` is locked.
+    fn take_free(&mut self, bytes: u64) {
+        // Relaxed: see `held`.
+        self.capacity.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+
+    /// Returns a slot with the bytes, if what is missing is free.
+    pub(crate) fn reserve(&mut self) -> Option<Slot<'a>> {
         let capacity = self.capacity;
         // Nobody is to be refused for what another takes and gives back.
-        let _both = (weight > 0).then(|| capacity.both.lock());
-        let missing = self.missing(weight);
+        let _both = (self.need > 0).then(|| capacity.both.lock());
+        let missing = self.missing();
         if missing > capacity.free_bytes() {
             return None;
         }
         if !std::mem::take(&mut self.slot) {
             capacity.reserve()?.keep();
         }
-        // Relaxed: see `held`.
-        capacity.bytes.fetch_add(missing, Ordering::Relaxed);
-        self.bytes -= u64::from(weight) - missing;
-        Some(Slot { capacity, weight })
+        self.take_free(missing);
+        self.bytes -= u64::from(self.need);
+        Some(Slot { capacity, weight: self.need })
     }
 
-    /// Returns all bytes, to be given back by the caller, if those and what is free are as many.
-    pub(crate) fn take_bytes(&mut self, bytes: u32) -> Option<u64> {
-        (self.missing(bytes) <= self.capacity.free_bytes()).then(|| self.take_all())
+    /// Returns the bytes, to be given back by the caller, if what is missing is free.
+    pub(crate) fn take_bytes(&mut self) -> Option<u64> {
+        let _both = self.capacity.both.lock();
+        let missing = self.missing();
+        if missing > self.capacity.free_bytes() {
+            return None;
+        }
+        self.take_free(missing);
+        Some(self.take_all())
     }
 
     /// Returns all bytes, to be given back by the caller.
@@ -214,7 +245,7 @@ impl Capacity {
         if weight == 0 {
             return self.reserve();
         }
-        Found::new(self, 0).reserve(weight)
+        Found::new(self, weight, 0).reserve()
     }
 
     /// Returns a slot, or `None` if the store is full.

@@ -335,7 +335,7 @@ impl<T> Inner<T> {
     #[cold]
     fn sweep_slice(&self, now: Tick) {
         let mut batch = Batch::new();
-        self.sweep.slice(&self.gate, &self.capacity, now, &mut batch);
+        self.sweep.slice(&self.gate, now, &mut batch, |ended| self.give_back(ended));
         self.settle(batch);
     }
 
@@ -386,8 +386,18 @@ impl<T> Inner<T> {
         if ended.cause() == Cause::Rotated {
             return 0;
         }
-        self.authenticated.forget(ended.id());
-        self.register.as_ref().map_or(0, |register| register.leave(ended.record()))
+        match &self.register {
+            // It was forgotten before, and what is noted by now is of another session under its id.
+            Some(_) if ended.record().slot().is_none() => 0,
+            Some(register) => {
+                self.authenticated.forget(ended.id());
+                register.leave(ended.record())
+            }
+            None => {
+                self.authenticated.forget(ended.id());
+                0
+            }
+        }
     }
 
     fn count_swept(&self, swept: usize) {
@@ -396,8 +406,16 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Takes the session at a place out of its locked shard, if it is there and dead, and gives its slot back: at once,
-    /// because it may have been destroyed by somebody who counts on that by now.
+    /// Gives back what a session held that leaves the table, under its shard's lock: it may have been destroyed by
+    /// somebody who counts on its room by now.
+    fn give_back(&self, ended: &Ended<T>) {
+        self.capacity.release(1);
+        if self.register.is_some() {
+            self.forget(ended);
+        }
+    }
+
+    /// Takes the session at a place out of its locked shard, if it is there and dead, and gives back what it held.
     fn take_dead(
         &self,
         shard: &mut Exclusive<'_, T>,
@@ -409,8 +427,9 @@ impl<T> Inner<T> {
             death = entry.death(now);
             death.is_some()
         })?;
-        self.capacity.release(1);
-        Some(Ended::new(place.id, entry, Cause::from(death?)))
+        let ended = Ended::new(place.id, entry, Cause::from(death?));
+        self.give_back(&ended);
+        Some(ended)
     }
 }
 

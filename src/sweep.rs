@@ -12,7 +12,6 @@ use std::ops::ControlFlow;
 
 use crossbeam_utils::CachePadded;
 
-use crate::capacity::Capacity;
 use crate::clock::Tick;
 use crate::ends::{Cause, Ended};
 use crate::gate::Gate;
@@ -103,6 +102,11 @@ impl<T> Batch<T> {
 
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Returns what has come to it since it had so many.
+    pub(crate) fn since(&self, held: usize) -> impl Iterator<Item = &Ended<T>> {
+        self.ended[held..self.len].iter().flatten()
     }
 
     fn is_full(&self) -> bool {
@@ -209,13 +213,13 @@ impl Sweep {
         }
     }
 
-    /// Runs one slice, if no other thread is at it, and gives the slots of what it removes back.
+    /// Runs one slice, if no other thread is at it. `removed` is called for what it removes, under the shard's lock.
     pub(crate) fn slice<T>(
         &self,
         gate: &Gate<T>,
-        capacity: &Capacity,
         now: Tick,
         batch: &mut Batch<T>,
+        removed: impl Fn(&Ended<T>),
     ) {
         let Some(_claim) = self.claim() else { return };
         let pass = self.slices_per_pass(gate);
@@ -229,7 +233,7 @@ impl Sweep {
             let missed = (since / self.exact_period(pass)).max(1);
             behind = behind.max(missed).min(pass);
         }
-        let looked = self.look_round(gate, capacity, now, batch);
+        let looked = self.look_round(gate, now, batch, removed);
         behind = if batch.len() * BEHIND > looked { pass } else { behind.saturating_sub(1) };
         self.behind.swap(behind, Ordering::Relaxed);
         let next = if behind > 0 { AT_ONCE } else { now.saturating_add(self.period(pass)) };
@@ -249,9 +253,9 @@ impl Sweep {
     fn look_round<T>(
         &self,
         gate: &Gate<T>,
-        capacity: &Capacity,
         now: Tick,
         batch: &mut Batch<T>,
+        removed: impl Fn(&Ended<T>),
     ) -> usize {
         let mut looked = 0;
         for _ in 0..SHARDS_PER_SLICE {
@@ -267,8 +271,7 @@ impl Sweep {
                 let (from, most) = (self.cursor(shard), self.budget - looked);
                 let held = batch.len();
                 let stretch = batch.take_dead(&mut lock, from, most, now);
-                // Under the lock: one may have been destroyed by somebody who counts on its slot by now.
-                capacity.release(batch.len() - held);
+                batch.since(held).for_each(&removed);
                 self.set_cursor(shard, stretch.next);
                 looked += stretch.looked;
                 finished = stretch.next.is_none();

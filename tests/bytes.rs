@@ -178,6 +178,66 @@ fn session_that_its_limit_ends_gives_its_room_to_the_next_of_its_subject() {
     assert_eq!((store.contains(mine.id()), store.stats().bytes), (false, 60));
 }
 
+/// What the sweep finds and what the limit ends are enough only together.
+#[test]
+fn room_of_the_expired_and_of_ones_own_is_added_up_before_any_guest_goes() {
+    let second = Duration::from_secs(1);
+    for (due, own, guests) in [(true, 50, 0), (false, 50, 0), (true, 20, 2), (false, 20, 2)] {
+        let clock = ManualClock::new();
+        let store = with_subjects(100).max_per_subject(1, OnLimit::RevokeOldest);
+        let store = store.ttl(1_000_000 * second).clock(clock.clone()).build().unwrap();
+        let expired = store.create_with(9_040);
+        store.set_expiry(expired.id(), second / 10);
+        let mine = store.create_with(1_000 + own);
+        (0..guests).for_each(|_| _ = store.create_with(10));
+        store.create_with(2_000 + 60 - own - guests * 10);
+        // Until no slice is due.
+        (0..3_000).for_each(|_| _ = store.contains(mine.id()));
+        clock.advance(if due { 100 * second } else { second / 10 });
+        assert_eq!(store.stats().bytes, 100);
+        store.try_create_with(1_060).unwrap();
+        assert_eq!((store.stats().evicted, store.contains(mine.id())), (0, false), "due: {due}");
+    }
+}
+
+#[test]
+fn refusing_store_adds_up_the_expired_and_ones_own_too() {
+    let second = Duration::from_secs(1);
+    for saves in [false, true] {
+        let clock = ManualClock::new();
+        let store = with_subjects(100).max_per_subject(1, OnLimit::RevokeOldest);
+        let store = store.on_full(OnFull::Refuse).ttl(1_000_000 * second).clock(clock.clone());
+        let store = store.build().unwrap();
+        [1_040, 2_030].iter().for_each(|data| _ = store.create_with(*data));
+        let (expired, mut guest) = (store.create_with(20), store.create_with(10));
+        store.set_expiry(expired.id(), second / 10);
+        (0..3_000).for_each(|_| _ = store.contains(guest.id()));
+        clock.advance(second / 10);
+        if saves {
+            *guest = 1_070;
+            store.try_save(&mut guest).unwrap();
+        } else {
+            store.try_create_with(1_060).unwrap();
+        }
+        assert_eq!((store.stats().bytes, store.count_of(1)), (100, 1), "saves: {saves}");
+    }
+}
+
+#[test]
+fn refusal_names_the_limit_that_is_met_whatever_was_found_before() {
+    let (clock, second) = (ManualClock::new(), Duration::from_secs(1));
+    let store = with_subjects(100).max_sessions(2).ttl(1_000_000 * second).clock(clock.clone());
+    let store = store.build().unwrap();
+    let (_, expired) = (store.create_with(1_090), store.create_with(10));
+    store.set_expiry(expired.id(), second / 10);
+    (0..3_000).for_each(|_| _ = store.contains(expired.id()));
+    clock.advance(second / 10);
+    for _ in 0..2 {
+        let refused = store.try_create_with(2_020).unwrap_err();
+        assert_eq!(refused.error, CreateError::AtByteLimit { max_bytes: 100 });
+    }
+}
+
 #[test]
 fn session_that_would_not_make_room_enough_for_the_next_of_its_subject_stays() {
     let store = with_subjects(100).max_per_subject(1, OnLimit::RevokeOldest).build().unwrap();

@@ -232,10 +232,16 @@ fn every_session_ends_exactly_once_when_everything_happens_at_once() {
 
 /// Another thread may be the one that takes it out of the table.
 #[test]
-fn slot_of_a_session_is_free_when_its_destroy_returns() {
-    for on_full in [OnFull::Refuse, OnFull::Evict] {
+fn room_of_a_session_is_free_when_its_destroy_returns() {
+    for (on_full, weighs) in [
+        (OnFull::Refuse, false),
+        (OnFull::Evict, false),
+        (OnFull::Refuse, true),
+        (OnFull::Evict, true),
+    ] {
         let clock = ManualClock::new();
-        let store = builder().max_sessions(2).on_full(on_full).ttl(1_000_000 * MINUTE);
+        let store = builder().on_full(on_full).ttl(1_000_000 * MINUTE);
+        let store = if weighs { store.max_bytes(20, |_| 10) } else { store.max_sessions(2) };
         let store = store.clock(clock.clone()).build().unwrap();
         let keep = *store.create_with(7).id();
         store.set_expiry(&keep, Expiry::Never);
@@ -247,7 +253,8 @@ fn slot_of_a_session_is_free_when_its_destroy_returns() {
                     for _ in 0..rounds(20_000) {
                         let session = store.try_create_with(1).expect("there is room");
                         assert!(store.destroy(session.id()));
-                        assert_eq!(store.len(), 1);
+                        let left = if weighs { 10 } else { 0 };
+                        assert_eq!((store.len(), store.stats().bytes), (1, left));
                     }
                     done.store(true, Ordering::SeqCst);
                 }

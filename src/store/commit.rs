@@ -275,7 +275,7 @@ impl<T> Inner<T> {
         dating: Dating,
     ) -> Committed<T> {
         let mut ends = 0..ENDS;
-        let _rest = change.map(|change| Rest { capacity: &self.capacity, found: &change.found });
+        let rest = change.map(|change| Rest { capacity: &self.capacity, found: &change.found });
         let committed = loop {
             let committed = self.commit_once(now, place, record, change, &wanted, dating);
             match committed {
@@ -292,6 +292,8 @@ impl<T> Inner<T> {
             // User code took its time.
             now = self.clock.now();
         };
+        // Before others are told of what is swept.
+        drop(rest);
         if let Committed::Replaced(_) = committed {
             self.stats.count(Event::Saved);
         }

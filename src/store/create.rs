@@ -9,7 +9,7 @@ use super::room::{ENDS, Made, Need};
 use super::{Expiry, Inner, SessionStore};
 use crate::capacity::{Found, Slot};
 use crate::clock::Tick;
-use crate::ends::Ended;
+use crate::ends::{Cause, Ended};
 use crate::entry::{Entry, Record};
 use crate::error::{CreateError, Rejected};
 use crate::id::sealed::Named;
@@ -238,35 +238,69 @@ impl<T> Inner<T> {
         begun: &Begun<T>,
         ended: &mut Vec<Ended<T>>,
     ) -> Result<Slot<'a>, CreateError> {
-        let &Begun { ref at, weight, now, .. } = begun;
         // Nobody is to make room for a session that its id keeps out, least of all the id's owner, or that its
         // subject's limit refuses.
-        if self.is_taken(id, now) {
+        if self.is_taken(id, begun.now) {
             return Err(CreateError::Taken);
         }
-        let need = Need { bytes: weight, seed: id, spare: None, now };
-        let mut found = Found::new(&self.capacity, 0);
-        let listed = self.register.as_ref().zip(at.as_ref());
-        let full = listed.filter(|(register, at)| register.index.is_full(at, register.most()));
-        if let Some((register, at)) = full {
-            if let Made::None = self.make_room_in(register, at, &need, &mut found, ended) {
-                return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
-            }
-            // The room of one that its limit has ended is had, and nobody else need go.
-            if let Some(slot) = found.reserve(weight) {
+        let need = Need { bytes: begun.weight, seed: id, spare: None, now: begun.now };
+        let mut found = Found::new(&self.capacity, need.bytes, 0);
+        let slot = match &self.register {
+            Some(register) => self.room_of_many(register, begun, &need, &mut found, ended)?,
+            None => self
+                .sweep_for_room(&mut found, need.now, || self.sweep.is_due(need.now))
+                .or_else(|| self.capacity.make_room(&self.gate, id, need.now, ended))
+                .or_else(|| self.sweep_for_room(&mut found, need.now, || self.sweep.is_needed())),
+        };
+        drop(found);
+        slot.ok_or_else(|| self.full())
+    }
+
+    /// Returns a slot that several may have to make together: another session of the subject, what the sweep finds,
+    /// and guests, each once more when the others have left what they could.
+    fn room_of_many<'a>(
+        &'a self,
+        register: &Register<T>,
+        begun: &Begun<T>,
+        need: &Need,
+        found: &mut Found<'a>,
+        ended: &mut Vec<Ended<T>>,
+    ) -> Result<Option<Slot<'a>>, CreateError> {
+        for round in 0..3 {
+            let at = begun.at.as_ref();
+            let slot = self.room_of_own(register, at, need, found, ended)?;
+            let slot = slot.or_else(|| match round {
+                0 => self.sweep_for_room(found, need.now, || self.sweep.is_due(need.now)),
+                _ => self
+                    .end_guests(register, need, found, ended, Found::reserve)
+                    .or_else(|| self.sweep_for_room(found, need.now, || self.sweep.is_needed())),
+            });
+            if slot.is_some() {
                 return Ok(slot);
             }
         }
-        let slot = self.sweep_for_room(&mut found, weight, now, || self.sweep.is_due(now));
-        let slot = slot.or_else(|| match &self.register {
-            None => self.capacity.make_room(&self.gate, id, now, ended),
-            Some(register) => {
-                self.end_guests(register, &need, &mut found, ended, |found| found.reserve(weight))
+        Ok(None)
+    }
+
+    /// Returns a slot that is free, or that is once the limit of the session's subject has ended another one of theirs.
+    fn room_of_own<'a>(
+        &'a self,
+        register: &Register<T>,
+        at: Option<&Located>,
+        need: &Need,
+        found: &mut Found<'a>,
+        ended: &mut Vec<Ended<T>>,
+    ) -> Result<Option<Slot<'a>>, CreateError> {
+        let is_full =
+            |at: &&Located| register.limit.is_some() && register.index.is_full(at, register.most());
+        // One is all that may end for one.
+        let is_first = ended.iter().all(|it| it.cause() != Cause::Displaced);
+        if let Some(at) = at.filter(is_full).filter(|_| is_first) {
+            if let Made::None = self.make_room_in(register, at, need, found, ended) {
+                return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
             }
-        });
-        let slot = slot
-            .or_else(|| self.sweep_for_room(&mut found, weight, now, || self.sweep.is_needed()));
-        slot.ok_or_else(|| self.full())
+        }
+        Ok(found.reserve())
     }
 
     /// Returns what the store is full of.
@@ -322,7 +356,9 @@ impl<T> Inner<T> {
         }
         let ahead = ended.len();
         let spent = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
-        self.capacity.release(ended.len() - ahead);
+        if ended.len() > ahead {
+            ended[ahead..].iter().for_each(|ended| self.give_back(ended));
+        }
         shard.insert(&place, entry);
         shard.leave();
         drop(spent);
@@ -344,7 +380,7 @@ impl<T> Inner<T> {
         ended: &mut Vec<Ended<T>>,
     ) -> bool {
         let need = Need { bytes: 0, seed: id, spare: None, now };
-        let mut found = Found::new(&self.capacity, 0);
+        let mut found = Found::new(&self.capacity, 0, 0);
         !matches!(self.make_room_in(register, at, &need, &mut found, ended), Made::None)
     }
 
@@ -377,7 +413,6 @@ impl<T> Inner<T> {
     fn sweep_for_room<'a>(
         &'a self,
         found: &mut Found<'a>,
-        weight: u32,
         now: Tick,
         worth_it: impl Fn() -> bool,
     ) -> Option<Slot<'a>> {
@@ -386,7 +421,7 @@ impl<T> Inner<T> {
                 break;
             }
             self.sweep_slice(now);
-            if let Some(slot) = found.reserve(weight) {
+            if let Some(slot) = found.reserve() {
                 return Some(slot);
             }
         }

@@ -96,12 +96,12 @@ impl<T> Inner<T> {
         ended: &mut Vec<Ended<T>>,
         enough: impl Fn(&mut Found<'a>) -> Option<R>,
     ) -> Option<R> {
-        let (backoff, mut patience, mut suffices) = (Backoff::new(), 0..ATTEMPTS, None);
+        let (backoff, mut patience, mut may_go) = (Backoff::new(), 0..ATTEMPTS, false);
         loop {
             if let Some(enough) = enough(found) {
                 return Some(enough);
             }
-            let victim = match self.choose(&register.index, need) {
+            let victim = match self.choose(&register.index, need, found.slots()) {
                 Choice::Victim(victim) => victim,
                 Choice::None => return None,
                 Choice::NotYet => {
@@ -110,12 +110,12 @@ impl<T> Inner<T> {
                     continue;
                 }
             };
-            let mut suffices = || {
-                *suffices
-                    .get_or_insert_with(|| self.suffices(register, need, found.missing(need.bytes)))
-            };
-            if victim.deadline > need.now && !suffices() {
-                return None;
+            if victim.deadline > need.now && !may_go {
+                if !self.suffices(register, need, found.missing()) {
+                    return None;
+                }
+                found.claim();
+                may_go = true;
             }
             match self.evict(&register.index, &victim, need.now) {
                 Some(evicted) => {
@@ -151,13 +151,13 @@ impl<T> Inner<T> {
             return true;
         }
         let mut ended = Vec::new();
-        let mut found = Found::new(&self.capacity, change.found.take());
-        let enough = |found: &mut Found<'_>| found.take_bytes(need.bytes);
-        let made = self.end_guests(register, need, &mut found, &mut ended, enough);
-        change.found.set(made.unwrap_or(0));
+        let mut found = Found::new(&self.capacity, need.bytes, change.found.take());
+        let made = self.end_guests(register, need, &mut found, &mut ended, Found::take_bytes);
+        change.found.set(made.unwrap_or_else(|| found.take_all()));
         drop(found);
+        let freed = made.is_some() || !ended.is_empty();
         self.tell(ended);
-        made.is_some() || self.sweep_for_bytes(need.now)
+        freed || self.sweep_for_bytes(need.now)
     }
 
     /// Makes way for a commit that was not stored for want of room, or asks what it needs to know. Returns what is to
@@ -193,7 +193,7 @@ impl<T> Inner<T> {
     fn make_room_at_limit(&self, change: &Change<'_, T>, need: &Need) -> Made {
         let Some((register, at)) = change.at() else { return Made::None };
         let mut ended = Vec::new();
-        let mut found = Found::new(&self.capacity, change.found.take());
+        let mut found = Found::new(&self.capacity, need.bytes, change.found.take());
         let made = self.make_room_in(register, &at, need, &mut found, &mut ended);
         change.found.set(found.take_all());
         drop(found);
@@ -201,10 +201,11 @@ impl<T> Inner<T> {
         made
     }
 
-    fn choose(&self, index: &Index, need: &Need) -> Choice {
+    /// `mine` is how many slots the operation holds itself.
+    fn choose(&self, index: &Index, need: &Need, mine: usize) -> Choice {
         let mut sample = Vec::with_capacity(SAMPLE);
         let subjects = index.sample_guests(need.seed, SAMPLE, &mut sample);
-        let spared = sample.iter().filter(|(_, id)| need.spare == Some(*id)).count();
+        let mine = mine + sample.iter().filter(|(_, id)| need.spare == Some(*id)).count();
         let others = sample.into_iter().filter(|(_, id)| need.spare != Some(*id));
         let seen = others.filter_map(|(slot, id)| {
             let deadline = self.deadline_of_guest(index, slot, id)?;
@@ -215,7 +216,7 @@ impl<T> Inner<T> {
             Some(victim) if may_go || victim.deadline <= need.now => Choice::Victim(victim),
             Some(_) => Choice::None,
             // As many as have a slot are in the table.
-            None if subjects.is_some_and(|held| held + spared >= self.capacity.held()) => {
+            None if subjects.is_some_and(|held| held + mine >= self.capacity.held()) => {
                 Choice::None
             }
             None if !may_go => Choice::None,
@@ -287,7 +288,7 @@ mod tests {
     }
 
     fn choose(store: &SessionStore<u64>) -> Choice {
-        store.inner.choose(index(store), &need(store, None))
+        store.inner.choose(index(store), &need(store, None), 0)
     }
 
     /// Ends the guest that is chosen now as a create would that has paused in between.
@@ -352,7 +353,7 @@ mod tests {
         for mine in [0, 1] {
             let store = store(2, &ManualClock::new());
             let mine = *store.create_with(mine).id();
-            let look = || store.inner.choose(index(&store), &need(&store, Some(mine)));
+            let look = || store.inner.choose(index(&store), &need(&store, Some(mine)), 0);
             let slot = store.inner.capacity.reserve();
             assert!(slot.is_some() && matches!(look(), Choice::NotYet));
             drop(slot);

@@ -227,7 +227,7 @@ impl<T> Inner<T> {
     ) -> Option<Cause> {
         loop {
             let node = (slot, id);
-            match self.take_under(index, at, node, cause, || self.capacity.release(1)) {
+            match self.take_under(index, at, node, cause, |ended| self.give_back(ended)) {
                 Err(Standing::Renamed(new)) => id = new,
                 Err(_) => return None,
                 Ok(ended) => {
@@ -248,7 +248,7 @@ impl<T> Inner<T> {
         at: &Located,
         (slot, id): (Slot, SessionId),
         cause: Option<Cause>,
-        removed: impl FnOnce(),
+        removed: impl FnOnce(&Ended<T>),
     ) -> Result<Ended<T>, Standing> {
         let now = self.clock.now();
         let place = self.gate.place(id);
@@ -260,8 +260,9 @@ impl<T> Inner<T> {
         let cause = cause.filter(|_| index.standing(slot, at, id) == Standing::Here);
         let Some(cause) = cause else { return Err(Standing::Here) };
         let Some(entry) = shard.remove(&place) else { return Err(Standing::Gone) };
-        removed();
-        Ok(Ended::new(id, entry, cause))
+        let ended = Ended::new(id, entry, cause);
+        removed(&ended);
+        Ok(ended)
     }
 
     /// Makes room for one more session in a full list, if the store's limit allows, and if whoever would end has
@@ -290,17 +291,19 @@ impl<T> Inner<T> {
                 }
             }
         }
-        if gone || live.len() < limit.most {
+        // Another commit of the same session may have brought it here meanwhile.
+        let here = live.iter().any(|sight| need.spare == Some(sight.id));
+        if gone || here || live.len() < limit.most {
             return Made::Room;
         }
         let Some(victim) = victim(limit.then, &live) else { return Made::None };
         let has = register.index.weight(victim.slot).into();
-        if !self.suffices(register, need, found.missing(need.bytes).saturating_sub(has)) {
+        if !self.suffices(register, need, found.missing().saturating_sub(has)) {
             return Made::TooLittle;
         }
         // Not followed to another id: whoever has its node by now may have just come.
         let (node, cause) = ((victim.slot, victim.id), Some(Cause::Displaced));
-        if let Ok(taken) = self.take_under(&register.index, at, node, cause, || ()) {
+        if let Ok(taken) = self.take_under(&register.index, at, node, cause, |_| ()) {
             found.add(self.take_over(&taken));
             ended.push(taken);
         }

@@ -198,10 +198,24 @@ fn sign_in_that_met_a_full_list_ends_nobody_if_one_of_it_has_ended_since() {
     let at = register.index.locate(&Subject::from(1));
     store.create_with(1);
     let need = Need { bytes: 0, seed: SessionId::from_bits(1), spare: None, now: 0 };
-    let (mut found, mut ended) = (Found::new(&store.inner.capacity, 0), Vec::new());
+    let (mut found, mut ended) = (Found::new(&store.inner.capacity, 0, 0), Vec::new());
     let made = store.inner.make_room_in(register, &at, &need, &mut found, &mut ended);
     assert!(matches!(made, Made::Room) && ended.is_empty());
     assert_eq!(store.count_of(1), 1);
+}
+
+/// Two requests of one session may sign in at once.
+#[test]
+fn session_that_another_commit_has_brought_into_a_full_list_ends_neither_itself_nor_another() {
+    let builder = SessionStore::<Whose>::builder().index_by(subject);
+    let store = builder.max_per_subject(1, OnLimit::RevokeOldest).build().unwrap();
+    let id = *store.create_with(1).id();
+    let register = store.inner.register.as_ref().unwrap();
+    let at = register.index.locate(&Subject::from(1));
+    let need = Need { bytes: 0, seed: id, spare: Some(id), now: 0 };
+    let (mut found, mut ended) = (Found::new(&store.inner.capacity, 0, 0), Vec::new());
+    let made = store.inner.make_room_in(register, &at, &need, &mut found, &mut ended);
+    assert!(matches!(made, Made::Room) && ended.is_empty() && store.contains(&id));
 }
 
 /// The number of a node is given out again as soon as its session is let go.
@@ -216,7 +230,7 @@ fn session_in_the_node_of_one_that_was_to_make_room_does_not_make_it() {
     let next = *store.create_with(1).id();
     assert_eq!(register.index.sessions(&at), [(slot, next)]);
     let cause = Some(Cause::Displaced);
-    let taken = store.inner.take_under(&register.index, &at, (slot, id), cause, || ());
+    let taken = store.inner.take_under(&register.index, &at, (slot, id), cause, |_| ());
     assert_eq!(taken.err(), Some(Standing::Renamed(next)));
     assert!(store.contains(&next));
 }
@@ -284,7 +298,7 @@ fn session_of_a_list_is_looked_at_as_what_it_is_by_then() {
         }
     }
     assert!(store.inner.sight(index, &at, slot, new).is_none());
-    let revoked = store.inner.take_under(index, &at, (slot, new), Some(Cause::Revoked), || ());
+    let revoked = store.inner.take_under(index, &at, (slot, new), Some(Cause::Revoked), |_| ());
     assert_eq!((revoked.err(), store.contains(&new)), (Some(Standing::Here), true));
 }
 
