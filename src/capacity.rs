@@ -228,16 +228,10 @@ impl Capacity {
 
     /// Takes bytes for a session that has a slot, of those that were found for it first, if there is room.
     pub(crate) fn grow(&self, bytes: u32, found: &Cell<u64>) -> bool {
-        let _both = self.both.lock();
-        let of_found = found.get().min(bytes.into());
-        let missing = u64::from(bytes) - of_found;
-        let fits = missing <= self.free_bytes();
-        if fits {
-            // Relaxed: see `held`.
-            self.bytes.fetch_add(missing, Ordering::Relaxed);
-            found.set(found.get() - of_found);
-        }
-        fits
+        let mut had = Found::new(self, bytes, found.take());
+        let all = had.take_bytes();
+        found.set(all.map_or_else(|| had.take_all(), |all| all - u64::from(bytes)));
+        all.is_some()
     }
 
     /// Returns a slot with so many bytes, or `None` if there is no room for both.

@@ -35,8 +35,8 @@ const MAX_NAME: usize = 4096 - TOKEN_LEN;
 /// # Expiry
 ///
 /// `Max-Age` is what the store says of the session, in whole seconds rounded down, so that the
-/// cookie outlives the session by no more than the response is on its way. A session that never expires gets no `Max-Age`: the browser
-/// keeps the cookie until it is closed. Browsers cut `Max-Age` to 400 days (RFC 6265bis, section
+/// cookie outlives the session by no more than the response is on its way. A session that never expires
+/// gets no `Max-Age`: the browser keeps the cookie until it is closed. Browsers cut `Max-Age` to 400 days (RFC 6265bis, section
 /// 5.5). Where an idle timeout moves the deadline the cookie has to follow: see
 /// [`renew`](Self::renew).
 ///
