@@ -5,8 +5,8 @@
 //! they began however often they are used, and lets one process sign a user out everywhere; and a
 //! request that finishes after a sign-out does not undo it.
 
-use std::env;
-use std::net::{Ipv4Addr, TcpListener};
+mod local;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -80,9 +80,6 @@ fn middleware(store: &Store, key: &Key) -> SessionMiddleware<Store> {
 }
 
 async fn run() -> std::result::Result<(), String> {
-    let port = env::args().nth(1).unwrap_or_else(|| "3000".to_owned());
-    let port =
-        port.parse().map_err(|_| format!("{port:?} is no port; write a number from 0 to 65535"))?;
     let sessions = SessionStore::builder()
         .ttl(Duration::from_secs(12 * 60 * 60))
         .max_sessions(100_000)
@@ -90,11 +87,7 @@ async fn run() -> std::result::Result<(), String> {
         .map_err(|error| error.to_string())?;
     // A key of this process will do: its sessions end with it.
     let (store, key) = (Store::from(sessions), Key::generate());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    let listener = listener.map_err(|error| {
-        format!("cannot listen on port {port} ({error}); give another as the argument, or 0")
-    })?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let (listener, address) = local::listen()?;
     let server = HttpServer::new(move || {
         App::new()
             .app_data(Data::new(store.clone()))

@@ -11,8 +11,8 @@
 //! | `POST /sign-in`  | names you as the body says, under a new id      | yes             |
 //! | `POST /sign-out` | ends the session                                | no              |
 
-use std::env;
-use std::net::Ipv4Addr;
+mod local;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -103,14 +103,8 @@ pub(crate) fn sessions() -> Result<SessionStore<Visitor>, String> {
 }
 
 async fn run() -> Result<(), String> {
-    let port = env::args().nth(1).unwrap_or_else(|| "3000".to_owned());
-    let port =
-        port.parse().map_err(|_| format!("{port:?} is no port; write a number from 0 to 65535"))?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-    let listener = listener.map_err(|error| {
-        format!("cannot listen on port {port} ({error}); give another as the argument, or 0")
-    })?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let (listener, address) = local::listen()?;
+    let listener = TcpListener::from_std(listener).map_err(|error| error.to_string())?;
     println!("Listening on http://{address}, until Ctrl-C. Try:\n");
     println!("  curl -c jar -b jar -d umbrella http://{address}/coats");
     println!("  curl -c jar -b jar -d ada http://{address}/sign-in");

@@ -5,8 +5,8 @@
 //! however often they are used, there is a bound, what has expired leaves the memory, a request that
 //! finishes after a sign-out does not undo it, and one process can sign a user out everywhere.
 
-use std::env;
-use std::net::Ipv4Addr;
+mod local;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -86,19 +86,13 @@ fn routes(store: Store) -> Router {
 }
 
 async fn run() -> Result<(), String> {
-    let port = env::args().nth(1).unwrap_or_else(|| "3000".to_owned());
-    let port =
-        port.parse().map_err(|_| format!("{port:?} is no port; write a number from 0 to 65535"))?;
     let sessions = SessionStore::builder()
         .ttl(Duration::from_secs(12 * 60 * 60))
         .max_sessions(100_000)
         .build()
         .map_err(|error| error.to_string())?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-    let listener = listener.map_err(|error| {
-        format!("cannot listen on port {port} ({error}); give another as the argument, or 0")
-    })?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let (listener, address) = local::listen()?;
+    let listener = TcpListener::from_std(listener).map_err(|error| error.to_string())?;
     println!("Listening on http://{address}, until Ctrl-C. Try:\n");
     println!("  curl -c jar -b jar http://{address}/");
     println!("  curl -c jar -b jar --json '{{\"user\":\"ada\"}}' http://{address}/sign-in");

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "not every test that starts an example has a server")]
 
 use std::env::{consts::EXE_SUFFIX, current_exe};
+use std::fs::read_to_string;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,28 +13,29 @@ pub(crate) fn example(name: &str) -> Command {
     let test = current_exe().unwrap();
     let target = test.ancestors().nth(2).unwrap();
     let example = target.join(format!("examples/{name}{EXE_SUFFIX}"));
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let file = format!("examples/{name}.rs");
-    let folder = format!("examples/{name}");
-    let sources = ["src", "examples/flags", &file, &folder].map(|path| package.join(path));
-    let source = sources.iter().filter(|path| path.exists()).map(|path| newest(path)).max();
     assert!(
-        example.exists() && Some(newest(&example)) >= source,
+        is_up_to_date(&example),
         "the {name} example is not built, or older than its source: run a plain `cargo test`, \
          or `cargo build --example {name}` first"
     );
     Command::new(example)
 }
 
-/// Returns when a file, or any file below a directory, was last changed. Unit tests are in no example.
-fn newest(path: &Path) -> SystemTime {
-    let metadata = path.metadata().unwrap();
-    if metadata.is_file() {
-        return metadata.modified().unwrap();
-    }
-    let entries = path.read_dir().unwrap().map(|entry| entry.unwrap().path());
-    let compiled = entries.filter(|path| path.file_stem().is_none_or(|name| name != "tests"));
-    compiled.map(|path| newest(&path)).max().unwrap_or(SystemTime::UNIX_EPOCH)
+/// Says whether an example is built, and no file that it was built from has changed since. Cargo writes a
+/// line of them beside it: `path/to/example: a/source another/source`.
+fn is_up_to_date(example: &Path) -> bool {
+    let (Ok(built), Ok(line)) = (changed(example), read_to_string(example.with_extension("d")))
+    else {
+        return false;
+    };
+    let line = line.replace("\\ ", "\0");
+    let (_, sources) = line.trim_end().split_once(": ").unwrap();
+    let sources = sources.split(' ').map(|source| source.replace('\0', " "));
+    sources.into_iter().all(|source| changed(Path::new(&source)).is_ok_and(|last| last <= built))
+}
+
+fn changed(file: &Path) -> std::io::Result<SystemTime> {
+    file.metadata()?.modified()
 }
 
 /// An example that serves, which ends with the test.
