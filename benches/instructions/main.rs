@@ -21,7 +21,7 @@ type Data = [u64; 7];
 
 type Run = fn(usize);
 
-const OPERATIONS: [(&str, Run); 21] = [
+const OPERATIONS: [(&str, Run); 22] = [
     ("load", |times| Filled::calm(ttl()).each(times, |store, id| drop(found(store.load(id))))),
     ("load-locked", |times| {
         Filled::new(ttl()).each(times, |store, id| drop(found(store.load(id))));
@@ -117,6 +117,20 @@ const OPERATIONS: [(&str, Run); 21] = [
     ("create-and-evict", |times| {
         let filled = Filled::new(ttl().id_source(IdSource::Buffered).max_sessions(SESSIONS));
         filled.each(times, |store, _| drop(store.create()));
+    }),
+    // A subject's session takes a guest's room, and leaves it to another guest. No limit, so no walk of the thousand.
+    ("evict-for-one-of-a-subject", |times| {
+        let builder = ttl().index_by(|data| (data[0] != 0).then(|| Subject::from(data[0])));
+        let builder = builder.id_source(IdSource::Buffered).max_sessions(SESSIONS + 1);
+        let store = builder.clock(ManualClock::new()).build().expect("the settings are valid");
+        (0..SESSIONS).for_each(|_| drop(store.create_with([7; 7])));
+        store.create();
+        for _ in 0..times {
+            let session = store.create_with([7; 7]);
+            assert!(store.destroy(session.id()));
+            store.create();
+        }
+        assert_eq!(store.stats().evicted, times as u64);
     }),
     ("create-and-sweep", |times| {
         let filled = Filled::new(ttl().id_source(IdSource::Buffered));
