@@ -23,7 +23,7 @@ use self::slab::{Key, LAST_BORN, MARKER, NIL, Node, STRUCK};
 use crate::clock::Tick;
 use crate::id::SessionId;
 use crate::subject::Subject;
-use crate::sync::{Mutex, RandomState};
+use crate::sync::{AtomicUsize, Mutex, Ordering, RandomState};
 
 /// Shards at the most: some for each core.
 const MAX_SHARDS: usize = 64;
@@ -44,6 +44,8 @@ pub(crate) type Slot = u32;
 pub(crate) struct Index {
     shards: Box<[CachePadded<Mutex<Lists>>]>,
     keys: [RandomState; 2],
+    /// Counts the looks for guests, each of which begins in the next shard.
+    looks: CachePadded<AtomicUsize>,
 }
 
 /// Where a subject's list is.
@@ -73,7 +75,8 @@ impl Index {
     pub(crate) fn new(table_shards: usize) -> Self {
         let lists = || CachePadded::new(Mutex::new(Lists::default()));
         let shards = (0..table_shards.min(MAX_SHARDS)).map(|_| lists()).collect();
-        Self { shards, keys: Default::default() }
+        let looks = CachePadded::new(AtomicUsize::new(0));
+        Self { shards, keys: Default::default(), looks }
     }
 
     /// Returns where a subject's list is.
@@ -124,15 +127,15 @@ impl Index {
         Located { shard: shard as u32, key: Key::GUEST }
     }
 
-    /// Looks for guests that may make room, up to `most`, beginning where `id` would be, and passes them to
-    /// `sample`. Returns how many sessions have a subject, if it found fewer.
+    /// Looks for guests that may make room, up to `most`, in another shard each time, and passes them to `sample`.
+    /// Returns how many sessions have a subject, if it found fewer.
     pub(crate) fn sample_guests(
         &self,
-        id: SessionId,
         most: usize,
         sample: &mut Vec<(Slot, SessionId)>,
     ) -> Option<usize> {
-        let (begin, mut sessions) = (id.low_bits(), 0);
+        // Relaxed: the word stands alone.
+        let (begin, mut sessions) = (self.looks.fetch_add(1, Ordering::Relaxed), 0);
         for step in 0..self.shards.len() {
             let shard = begin.wrapping_add(step) & (self.shards.len() - 1);
             let mut lists = self.lists(shard as u32);

@@ -268,3 +268,35 @@ fn room_of_a_session_is_free_when_its_destroy_returns() {
         assert!(store.contains(&keep), "it has made room, and need not have");
     }
 }
+
+/// A guest that is touched is spared, and another one comes up: as many as one session may need.
+#[test]
+fn session_that_needs_much_is_not_refused_because_guests_are_used_meanwhile() {
+    for _ in 0..rounds(5) {
+        let clock = ManualClock::new();
+        let builder = SessionStore::<u64>::builder().max_bytes(20_000, |data| *data as usize);
+        let store = builder.idle_timeout(MINUTE).clock(clock.clone()).build().unwrap();
+        let ids: Arc<[_]> = (0..20_000).map(|_| *store.create_with(1).id()).collect();
+        let made = Arc::new(AtomicBool::new(false));
+        let stops = Arc::clone(&made);
+        let results = race(3, move |me| {
+            if me == 0 {
+                let result = store.try_create_with(19_000).map(|large| *large);
+                stops.store(true, Ordering::SeqCst);
+                return Some(result.map_err(|rejected| rejected.error));
+            }
+            for (n, id) in ids.iter().cycle().enumerate() {
+                store.touch(id);
+                if n % 64 == me {
+                    clock.advance(Duration::from_nanos(1));
+                }
+                if stops.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+            None
+        });
+        assert_eq!(results[0], Some(Ok(19_000)));
+        assert!(made.load(Ordering::SeqCst));
+    }
+}

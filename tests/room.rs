@@ -186,3 +186,28 @@ fn room_that_a_commit_does_not_need_is_free_before_its_sweep_tells_anybody() {
     assert!(matches!(told.lock().unwrap()[..], [Ok(9_020)]), "{told:?}");
     assert_eq!(store.stats().bytes, 99);
 }
+
+/// Half of the guests have been idle for 31 minutes, half for one. Of 16 at random all are of the latter once in 65,000.
+#[test]
+fn guests_in_use_stay_whatever_one_session_needs_and_however_often() {
+    type Grow = fn(&SessionStore<u64>, &SessionId);
+    let needs: [(&str, Grow); 2] = [
+        ("at once", |store, id| store.try_update(id, |data| *data += 100).unwrap()),
+        ("byte by byte", |store, id| {
+            (0..100).for_each(|_| store.try_update(id, |data| *data += 1).unwrap());
+        }),
+    ];
+    for (how, grow) in needs {
+        let (clock, minute) = (ManualClock::new(), Duration::from_secs(60));
+        let store = with_subjects(6_401).idle_timeout(60 * minute).clock(clock.clone());
+        let store = store.build().unwrap();
+        let user = store.create_with(1_001);
+        let ids: Vec<_> = (0..6_400).map(|_| *store.create_with(1).id()).collect();
+        clock.advance(30 * minute);
+        let in_use: Vec<_> = ids.iter().step_by(2).filter(|id| store.touch(*id)).collect();
+        clock.advance(minute);
+        grow(&store, user.id());
+        let stay = in_use.iter().filter(|id| store.contains(**id)).count();
+        assert_eq!((store.stats().evicted, stay), (100, 3_200), "{how}");
+    }
+}

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use super::*;
 
@@ -205,7 +205,7 @@ fn guests_come_up_in_turn_and_the_newest_last() {
             }
             3 => {
                 let (most, mut sample) = (number(50) + 1, Vec::new());
-                let sessions = index.sample_guests(guest(0), most, &mut sample);
+                let sessions = index.sample_guests(most, &mut sample);
                 let seen = most.min(ring.len());
                 assert!(sample.iter().eq(ring.iter().take(seen)));
                 assert_eq!(sessions, (seen < most).then_some(0));
@@ -223,8 +223,18 @@ fn sample_of_several_shards_is_no_larger_than_was_asked_for() {
     let index = Index::new(4);
     (0..100).for_each(|n| _ = index.add(&index.among_guests(id(n)), id(n), 0, 1).unwrap());
     let mut sample = Vec::new();
-    assert_eq!(index.sample_guests(id(3), 40, &mut sample), None);
+    assert_eq!(index.sample_guests(40, &mut sample), None);
     assert_eq!(sample.len(), 40);
+}
+
+#[test]
+fn looks_for_guests_begin_in_every_shard_in_turn() {
+    let index = Index::new(4);
+    (0..100).for_each(|n| _ = index.add(&index.among_guests(id(n)), id(n), 0, 1).unwrap());
+    let mut sample = Vec::new();
+    (0..4).for_each(|_| _ = index.sample_guests(sample.len() + 1, &mut sample));
+    let shards: HashSet<_> = sample.iter().map(|(slot, _)| index.split(*slot).0).collect();
+    assert_eq!(shards.len(), 4);
 }
 
 #[test]

@@ -243,7 +243,7 @@ impl<T> Inner<T> {
         if self.is_taken(id, begun.now) {
             return Err(CreateError::Taken);
         }
-        let need = Need { bytes: begun.weight, seed: id, spare: None, now: begun.now };
+        let need = Need { bytes: begun.weight, spare: None, now: begun.now };
         let mut found = Found::new(&self.capacity, need.bytes, 0);
         let slot = match &self.register {
             Some(register) => self.room_of_many(register, begun, &need, &mut found, ended)?,
@@ -345,7 +345,7 @@ impl<T> Inner<T> {
             }
             drop(shard);
             let at = begun.at.as_ref().filter(|_| ends.next().is_some());
-            if !at.is_some_and(|at| self.displace(register, at, id, now, ended)) {
+            if !at.is_some_and(|at| self.displace(register, at, now, ended)) {
                 return Err(CreateError::SubjectLimit { max_per_subject: register.most() });
             }
             shard = self.gate.exclusive(place.shard);
@@ -375,11 +375,10 @@ impl<T> Inner<T> {
         &self,
         register: &Register<T>,
         at: &Located,
-        id: SessionId,
         now: Tick,
         ended: &mut Vec<Ended<T>>,
     ) -> bool {
-        let need = Need { bytes: 0, seed: id, spare: None, now };
+        let need = Need { bytes: 0, spare: None, now };
         let mut found = Found::new(&self.capacity, 0, 0);
         !matches!(self.make_room_in(register, at, &need, &mut found, ended), Made::None)
     }

@@ -23,7 +23,7 @@ use crate::weigh::TooLarge;
 /// Guests compared for one eviction: as many as a store without subjects compares.
 const SAMPLE: usize = 16;
 
-/// How often an eviction that lost a race is tried again before the store counts as full: see
+/// How often in a row an eviction that lost a race is tried again before the store counts as full: see
 /// `capacity.rs`, which has the same number for the same reason.
 const ATTEMPTS: usize = 32;
 
@@ -35,8 +35,6 @@ pub(super) const ENDS: usize = 1024;
 pub(super) struct Need {
     /// The bytes of a new session, which needs a slot too; or those that one grows by.
     pub(super) bytes: u32,
-    /// Where to begin to look for guests.
-    pub(super) seed: SessionId,
     /// The session that grows, which is not to make room for itself.
     pub(super) spare: Option<SessionId>,
     pub(super) now: Tick,
@@ -122,6 +120,7 @@ impl<T> Inner<T> {
                     // At once, and not when its end is told, so that it does not come up again.
                     found.add(self.take_over(&evicted));
                     ended.push(evicted);
+                    patience = 0..ATTEMPTS;
                 }
                 None => _ = patience.next()?,
             }
@@ -170,7 +169,7 @@ impl<T> Inner<T> {
         change: Option<&Change<'_, T>>,
     ) -> Result<Arc<Record<T>>, Committed<T>> {
         let Some(change) = change else { return Err(committed) };
-        let need = |bytes| Need { bytes, seed: id, spare: Some(id), now: self.clock.now() };
+        let need = |bytes| Need { bytes, spare: Some(id), now: self.clock.now() };
         match committed {
             Committed::Unasked(back) => {
                 change.ask();
@@ -204,7 +203,7 @@ impl<T> Inner<T> {
     /// `mine` is how many slots the operation holds itself.
     fn choose(&self, index: &Index, need: &Need, mine: usize) -> Choice {
         let mut sample = Vec::with_capacity(SAMPLE);
-        let subjects = index.sample_guests(need.seed, SAMPLE, &mut sample);
+        let subjects = index.sample_guests(SAMPLE, &mut sample);
         let mine = mine + sample.iter().filter(|(_, id)| need.spare == Some(*id)).count();
         let others = sample.into_iter().filter(|(_, id)| need.spare != Some(*id));
         let seen = others.filter_map(|(slot, id)| {
@@ -283,8 +282,7 @@ mod tests {
     }
 
     fn need(store: &SessionStore<u64>, spare: Option<SessionId>) -> Need {
-        let seed = spare.unwrap_or(SessionId::from_bits(1));
-        Need { bytes: 0, seed, spare, now: store.inner.clock.now() }
+        Need { bytes: 0, spare, now: store.inner.clock.now() }
     }
 
     fn choose(store: &SessionStore<u64>) -> Choice {
@@ -341,7 +339,7 @@ mod tests {
         let entry = store.inner.gate.exclusive(place.shard).remove(&place).unwrap();
         assert!(matches!(choose(&store), Choice::NotYet));
         let mut sample = Vec::new();
-        index(&store).sample_guests(guest, 1, &mut sample);
+        index(&store).sample_guests(1, &mut sample);
         assert!(sample.is_empty(), "it still comes up");
         store.inner.capacity.release(1);
         store.inner.tell([Ended::new(guest, entry, Cause::Destroyed)]);

@@ -197,7 +197,7 @@ fn sign_in_that_met_a_full_list_ends_nobody_if_one_of_it_has_ended_since() {
     let register = store.inner.register.as_ref().unwrap();
     let at = register.index.locate(&Subject::from(1));
     store.create_with(1);
-    let need = Need { bytes: 0, seed: SessionId::from_bits(1), spare: None, now: 0 };
+    let need = Need { bytes: 0, spare: None, now: 0 };
     let (mut found, mut ended) = (Found::new(&store.inner.capacity, 0, 0), Vec::new());
     let made = store.inner.make_room_in(register, &at, &need, &mut found, &mut ended);
     assert!(matches!(made, Made::Room) && ended.is_empty());
@@ -212,7 +212,7 @@ fn session_that_another_commit_has_brought_into_a_full_list_ends_neither_itself_
     let id = *store.create_with(1).id();
     let register = store.inner.register.as_ref().unwrap();
     let at = register.index.locate(&Subject::from(1));
-    let need = Need { bytes: 0, seed: id, spare: Some(id), now: 0 };
+    let need = Need { bytes: 0, spare: Some(id), now: 0 };
     let (mut found, mut ended) = (Found::new(&store.inner.capacity, 0, 0), Vec::new());
     let made = store.inner.make_room_in(register, &at, &need, &mut found, &mut ended);
     assert!(matches!(made, Made::Room) && ended.is_empty() && store.contains(&id));
