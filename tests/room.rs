@@ -211,3 +211,29 @@ fn guests_in_use_stay_whatever_one_session_needs_and_however_often() {
         assert_eq!((store.stats().evicted, stay), (100, 3_200), "{how}");
     }
 }
+
+/// The expired session under the very id is found without a sweep, and nobody else ends in its stead.
+#[test]
+fn session_under_an_id_that_has_expired_takes_its_room() {
+    type Settings = fn(Builder<u64>) -> Builder<u64>;
+    let plain = || SessionStore::<u64>::builder().shards(2);
+    let cases: [(&str, usize, Builder<u64>, Settings); 4] = [
+        ("plain", 1_000, plain(), |it| it.max_sessions(1_000)),
+        ("refuses", 20_000, plain(), |it| it.max_sessions(20_000).on_full(OnFull::Refuse)),
+        ("subjects", 10, with_subjects(1_000), |it| it.max_sessions(10)),
+        ("bytes", 10, with_subjects(100), |it| it),
+    ];
+    for (name, full, builder, settings) in cases {
+        let (clock, second) = (ManualClock::new(), Duration::from_secs(1));
+        let builder = settings(builder).ttl(1_000_000 * second).clock(clock.clone());
+        let store = builder.build().unwrap();
+        let first = store.try_create_with_id("an id", 7_010).unwrap();
+        store.set_expiry(first.id(), second);
+        (1..full).for_each(|_| _ = store.try_create_with(10).unwrap());
+        (0..3_000).for_each(|_| _ = store.contains(first.id()));
+        clock.advance(second);
+        store.try_create_with_id("an id", 7_010).unwrap();
+        let stats = store.stats();
+        assert_eq!((store.len(), stats.evicted, stats.swept), (full, 0, 1), "{name}");
+    }
+}

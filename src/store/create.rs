@@ -240,8 +240,23 @@ impl<T> Inner<T> {
     ) -> Result<Slot<'a>, CreateError> {
         // Nobody is to make room for a session that its id keeps out, least of all the id's owner, or that its
         // subject's limit refuses.
-        if self.is_taken(id, begun.now) {
-            return Err(CreateError::Taken);
+        let place = self.gate.place(id);
+        match self.gate.read(&place, |entry| entry.is_live(begun.now)) {
+            Some(true) => return Err(CreateError::Taken),
+            // It leaves its room to its successor.
+            Some(false) => {
+                let told = ended.len();
+                ended.extend(self.take_dead(
+                    &mut self.gate.exclusive(place.shard),
+                    &place,
+                    begun.now,
+                ));
+                self.count_swept(ended.len() - told);
+                if let Some(slot) = self.capacity.reserve_both(begun.weight) {
+                    return Ok(slot);
+                }
+            }
+            None => {}
         }
         let need = Need { bytes: begun.weight, spare: None, now: begun.now };
         let mut found = Found::new(&self.capacity, need.bytes, 0);

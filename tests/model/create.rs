@@ -123,10 +123,10 @@ impl Run {
         let taken = self.reference.live(wanted.flatten()).is_some();
         match answer {
             Answer::Refused(error @ CreateError::TooLarge { .. }) => {
-                self.refused(value, Some(&error))
+                self.refused(None, value, Some(&error))
             }
             Answer::Refused(CreateError::Taken) if taken => self.settle(Vec::new()),
-            Answer::Refused(error) if !taken => self.refused(value, Some(&error)),
+            Answer::Refused(error) if !taken => self.refused(wanted.flatten(), value, Some(&error)),
             Answer::Session(session) if !taken => {
                 let fresh = wanted.is_some() || !self.known.contains(session.id());
                 same("a drawn id is a new one", fresh, true)?;
@@ -142,16 +142,22 @@ impl Run {
         let id = *session.id();
         self.remember(id);
         let stored = !self.was_refused();
-        let verdict = if stored { self.admitted(id, value) } else { self.refused(value, None) };
+        let verdict =
+            if stored { self.admitted(id, value) } else { self.refused(None, value, None) };
         let base = self.reference.sessions.get(&id).map_or(0, |stored| stored.version);
         self.hold(Handle { session, value, base, draft: None, copy: None });
         verdict
     }
 
     /// Judges a refusal, for a reason if one was given. It changes nothing, but that the dead may be gone.
-    fn refused(&mut self, value: u32, error: Option<&CreateError>) -> Verdict {
+    fn refused(
+        &mut self,
+        wanted: Option<SessionId>,
+        value: u32,
+        error: Option<&CreateError>,
+    ) -> Verdict {
         self.reference.counts.creates_refused += 1;
-        let want = self.reference.new_session(value);
+        let want = self.reference.new_session(wanted, value);
         let displaced = self.reference.displaced_by(None, value);
         let limited = displaced.is_err();
         let room = self.reference.room(&want, displaced.ok().flatten().as_ref());
@@ -181,7 +187,7 @@ impl Run {
     }
 
     fn admitted(&mut self, id: SessionId, value: u32) -> Verdict {
-        let want = self.reference.new_session(value);
+        let want = self.reference.new_session(Some(id), value);
         let displaced = self.reference.displaced_by(None, value);
         let displaced = displaced.map_err(|_| "a session was admitted beyond the limit")?;
         let room = self.reference.room(&want, displaced.as_ref());

@@ -30,6 +30,8 @@ pub(crate) struct Want {
     bytes: u64,
     /// The session that is to grow.
     spare: Option<SessionId>,
+    /// The id of a session that is to come: who is dead under it leaves its room.
+    under: Option<SessionId>,
 }
 
 impl Reference {
@@ -46,21 +48,25 @@ impl Reference {
         self.weight(data) > MAX_BYTES
     }
 
-    /// Returns what a new session takes.
-    pub(super) fn new_session(&self, data: u32) -> Want {
-        Want { slots: 1, bytes: self.weight(data), spare: None }
+    /// Returns what a new session takes, under an id if that is known.
+    pub(super) fn new_session(&self, under: Option<SessionId>, data: u32) -> Want {
+        Want { slots: 1, bytes: self.weight(data), spare: None, under }
     }
 
     /// Returns what a session takes more than it has if it is to hold this data.
     pub(super) fn growth(&self, id: Option<SessionId>, data: u32) -> Want {
         let has = self.live(id).map(|stored| self.weight(stored.data));
         let bytes = has.map_or(0, |has| self.weight(data).saturating_sub(has));
-        Want { slots: 0, bytes, spare: id }
+        Want { slots: 0, bytes, spare: id, under: None }
     }
 
     /// Tells whether there is room once these are gone.
     fn fits(&self, want: &Want, gone: &BTreeSet<SessionId>) -> bool {
-        let left = || self.sessions.iter().filter(|(id, _)| !gone.contains(id));
+        let succeeds = |id, session| want.under == Some(id) && !self.lives(session);
+        let left = || {
+            let all = self.sessions.iter();
+            all.filter(|(id, session)| !gone.contains(id) && !succeeds(**id, session))
+        };
         let max = self.config.max_sessions().unwrap_or(usize::MAX);
         let weighs = self.weight_of(left().map(|(_, session)| session)) + want.bytes;
         (want.slots == 0 || left().count() < max) && (want.bytes == 0 || weighs <= MAX_BYTES)
