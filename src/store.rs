@@ -42,7 +42,7 @@ use crate::register::Register;
 use crate::session::Session;
 use crate::shards::{Exclusive, Place};
 use crate::stats::{Event, Stats};
-use crate::sweep::{Batch, Sweep};
+use crate::sweep::{Batch, Removed, Sweep};
 use crate::sync::{AtomicBool, Ordering};
 
 /// Misses of a thread from one that asks for the time to the next, while the sweep is not behind: the
@@ -335,7 +335,8 @@ impl<T> Inner<T> {
     #[cold]
     fn sweep_slice(&self, now: Tick) {
         let mut batch = Batch::new();
-        self.sweep.slice(&self.gate, now, &mut batch, |ended| self.give_back(ended));
+        let give_back = |many, removed: Removed<'_, T>| self.give_back_all(many, removed);
+        self.sweep.slice(&self.gate, now, &mut batch, give_back);
         self.settle(batch);
     }
 
@@ -412,6 +413,20 @@ impl<T> Inner<T> {
         self.capacity.release(1);
         if self.register.is_some() {
             self.forget(ended);
+        }
+    }
+
+    /// Like [`give_back`](Self::give_back), of so many that were removed because they are dead. What has expired gives back its
+    /// slot alone: its record and its place in the index are in no cache, and a lock that others wait for is no time to
+    /// fetch them. [`tell`](Self::tell) does that.
+    fn give_back_all<'a>(&self, many: usize, removed: impl Iterator<Item = &'a Ended<T>>)
+    where
+        T: 'a,
+    {
+        self.capacity.release(many);
+        if self.register.is_some() {
+            let at_once = removed.filter(|ended| ended.cause() != Cause::Expired);
+            at_once.for_each(|ended| self.forget(ended));
         }
     }
 

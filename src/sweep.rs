@@ -95,6 +95,9 @@ pub(crate) struct Batch<T> {
     len: usize,
 }
 
+/// What a part of a slice removed.
+pub(crate) type Removed<'a, T> = std::iter::Flatten<std::slice::Iter<'a, Option<Ended<T>>>>;
+
 impl<T> Batch<T> {
     pub(crate) fn new() -> Self {
         Self { ended: [const { None }; REMOVALS], len: 0 }
@@ -105,7 +108,7 @@ impl<T> Batch<T> {
     }
 
     /// Returns what has come to it since it had so many.
-    pub(crate) fn since(&self, held: usize) -> impl Iterator<Item = &Ended<T>> {
+    pub(crate) fn since(&self, held: usize) -> Removed<'_, T> {
         self.ended[held..self.len].iter().flatten()
     }
 
@@ -145,7 +148,7 @@ impl<T> IntoIterator for Batch<T> {
 
 impl<'a, T> IntoIterator for &'a Batch<T> {
     type Item = &'a Ended<T>;
-    type IntoIter = std::iter::Flatten<std::slice::Iter<'a, Option<Ended<T>>>>;
+    type IntoIter = Removed<'a, T>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.ended.iter().flatten()
@@ -213,13 +216,14 @@ impl Sweep {
         }
     }
 
-    /// Runs one slice, if no other thread is at it. `removed` is called for what it removes, under the shard's lock.
+    /// Runs one slice, if no other thread is at it. `removed` is called with what it removes of a shard, and
+    /// how many that are, under its lock.
     pub(crate) fn slice<T>(
         &self,
         gate: &Gate<T>,
         now: Tick,
         batch: &mut Batch<T>,
-        removed: impl Fn(&Ended<T>),
+        removed: impl Fn(usize, Removed<'_, T>),
     ) {
         let Some(_claim) = self.claim() else { return };
         let pass = self.slices_per_pass(gate);
@@ -255,7 +259,7 @@ impl Sweep {
         gate: &Gate<T>,
         now: Tick,
         batch: &mut Batch<T>,
-        removed: impl Fn(&Ended<T>),
+        removed: impl Fn(usize, Removed<'_, T>),
     ) -> usize {
         let mut looked = 0;
         for _ in 0..SHARDS_PER_SLICE {
@@ -271,7 +275,9 @@ impl Sweep {
                 let (from, most) = (self.cursor(shard), self.budget - looked);
                 let held = batch.len();
                 let stretch = batch.take_dead(&mut lock, from, most, now);
-                batch.since(held).for_each(&removed);
+                if batch.len() > held {
+                    removed(batch.len() - held, batch.since(held));
+                }
                 self.set_cursor(shard, stretch.next);
                 looked += stretch.looked;
                 finished = stretch.next.is_none();

@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use cloakroom::{Builder, ManualClock, SessionId, SessionStore};
+use cloakroom::{Builder, Expiry, ManualClock, SessionId, SessionStore, Subject};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -91,6 +91,22 @@ fn lookups_that_hit_allocate_nothing() {
     assert_eq!(allocations(|| session.clone()), 0);
     // Within the room its table has.
     assert_eq!(allocations(|| assert!(store.rotate(&mut session))), 0);
+}
+
+/// They run the slices in which the others' sessions leave the table and the index.
+#[test]
+fn loads_allocate_nothing_while_the_index_empties() {
+    let clock = ManualClock::new();
+    let store = builder(&clock).index_by(|user| Some(Subject::from(*user))).build().unwrap();
+    let mine = store.create_with(0);
+    store.set_expiry(mine.id(), Expiry::Never);
+    (1..20_000).for_each(|user| _ = store.create_with(user));
+    clock.advance(MINUTE * 1_000);
+    let mut most = 0;
+    while store.len() > 1 {
+        most = most.max(allocations(|| store.load(mine.id()).unwrap()));
+    }
+    assert_eq!(most, 0);
 }
 
 #[test]

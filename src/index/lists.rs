@@ -9,20 +9,20 @@ use super::slab::{Key, MARKER, NIL, Node, STRUCK, Slab};
 /// Set in the `prev` of a list's first node.
 const FIRST: u32 = 1 << 31;
 
-/// Subjects to a bucket, on average, at which the buckets are doubled: a look-up compares half as many.
-const CROWDED: usize = 4;
+/// Subjects to a bucket, on average and at the most: a look-up compares half as many.
+const CROWDED: usize = 3;
 
-/// Buckets to a subject at which they are made fewer.
-const SPARSE: usize = 4;
-
-/// Buckets at the least.
-const FEWEST: usize = 4;
+/// Places for buckets that are kept although none is there yet, at the least.
+const SPARE: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Lists {
     pub(super) nodes: Slab,
-    /// The first nodes: a power of two of buckets, or none yet.
-    heads: Box<[u32]>,
+    /// The first nodes of each bucket. With each list in three one bucket is split, or joined with the one that it was
+    /// split from, so that no session waits for all lists to be distributed anew (linear hashing: Litwin, VLDB 1980).
+    heads: Vec<u32>,
+    /// One less than the power of two that holds the buckets.
+    mask: usize,
     /// How many lists there are.
     lists: usize,
     /// How many sessions are in lists.
@@ -32,8 +32,11 @@ pub(super) struct Lists {
 }
 
 impl Lists {
+    /// There is a bucket.
     fn bucket(&self, key: Key) -> usize {
-        key.bits() & (self.heads.len() - 1)
+        let bucket = key.bits() & self.mask;
+        // What is to be split yet stands for both halves.
+        if bucket < self.heads.len() { bucket } else { bucket & (self.mask >> 1) }
     }
 
     fn key(&self, node: u32) -> Option<Key> {
@@ -73,7 +76,7 @@ impl Lists {
         let head = self.first(key);
         if head == NIL {
             self.lists += 1;
-            self.fit();
+            self.grow();
             let bucket = self.bucket(key);
             self.nodes.set_prev(node, FIRST | self.heads[bucket]);
             self.heads[bucket] = node;
@@ -110,7 +113,7 @@ impl Lists {
         } else {
             self.replace(key, node, prev & !FIRST);
             self.lists -= 1;
-            self.fit();
+            self.shrink();
         }
     }
 
@@ -156,43 +159,61 @@ impl Lists {
         }
     }
 
-    /// Makes the buckets as many as the lists are worth.
-    fn fit(&mut self) {
-        let (lists, buckets) = (self.lists, self.heads.len());
-        let crowded = lists > buckets * CROWDED;
-        let sparse = buckets > FEWEST && lists * SPARSE < buckets;
-        if crowded || sparse || lists == 0 {
-            // Half way between the two, so that it is long until the next time; no memory for no list.
-            let many = if lists == 0 { 0 } else { (lists / 2).next_power_of_two().max(FEWEST) };
-            self.redistribute(many);
+    /// Splits the next bucket if the lists are worth one more.
+    fn grow(&mut self) {
+        let buckets = self.heads.len();
+        if self.heads.capacity() > 4 * buckets.max(SPARE) {
+            self.heads.shrink_to(2 * buckets);
+        }
+        if self.lists > buckets * CROWDED {
+            if buckets == self.heads.capacity() {
+                self.heads.reserve_exact(buckets / 16 + 4);
+            }
+            self.heads.push(NIL);
+            self.mask = self.heads.len().next_power_of_two() - 1;
+            if let Some(level) = buckets.checked_ilog2() {
+                let split = buckets - (1 << level);
+                let head = std::mem::replace(&mut self.heads[split], NIL);
+                self.distribute(head);
+            }
         }
     }
 
-    fn redistribute(&mut self, many: usize) {
-        let old = std::mem::replace(&mut self.heads, vec![NIL; many].into());
-        for mut head in old {
-            while head != NIL {
-                let next = self.nodes.prev(head) & !FIRST;
-                if let Some(key) = self.key(head) {
-                    let bucket = self.bucket(key);
-                    self.nodes.set_prev(head, FIRST | self.heads[bucket]);
-                    self.heads[bucket] = head;
-                }
-                head = next;
+    /// Joins the last bucket with the one that it was split from, if the lists are not worth it; without them there is
+    /// no memory. Allocates nothing.
+    fn shrink(&mut self) {
+        if self.lists == 0 {
+            self.heads = Vec::new();
+        } else if self.lists < self.heads.len() {
+            let head = self.heads.pop().unwrap_or(NIL);
+            self.mask = self.heads.len().next_power_of_two() - 1;
+            self.distribute(head);
+        }
+    }
+
+    /// Puts the lists of a bucket into those where they belong now.
+    fn distribute(&mut self, mut head: u32) {
+        while head != NIL {
+            let next = self.nodes.prev(head) & !FIRST;
+            if let Some(key) = self.key(head) {
+                let bucket = self.bucket(key);
+                self.nodes.set_prev(head, FIRST | self.heads[bucket]);
+                self.heads[bucket] = head;
             }
+            head = next;
         }
     }
 
     /// Returns the memory that is in use, the allocator's own share left out.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        self.heads.len() * size_of::<u32>() + self.nodes.bytes()
+        self.heads.capacity() * size_of::<u32>() + self.nodes.bytes()
     }
 
     /// Tells whether there is no list and no memory for one.
     #[cfg(test)]
     pub(super) fn is_bare(&self) -> bool {
         let none = self.lists == 0 && self.sessions == 0 && self.hand == NIL;
-        none && self.heads.is_empty() && self.nodes.is_bare()
+        none && self.heads.capacity() == 0 && self.nodes.is_bare()
     }
 }

@@ -92,6 +92,8 @@ impl Slab {
                 return None;
             }
             self.chunks.push(None);
+            // For all chunks: a load may give nodes back, and must not allocate.
+            self.roomy.reserve(self.chunks.len());
             self.roomy.push(chunk);
         }
         let at = *self.roomy.last()?;

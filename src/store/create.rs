@@ -372,7 +372,7 @@ impl<T> Inner<T> {
         let ahead = ended.len();
         let spent = self.sweep.look_ahead(&mut shard, place.shard, now, ended);
         if ended.len() > ahead {
-            ended[ahead..].iter().for_each(|ended| self.give_back(ended));
+            self.give_back_all(ended.len() - ahead, ended[ahead..].iter());
         }
         shard.insert(&place, entry);
         shard.leave();

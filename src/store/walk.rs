@@ -282,7 +282,7 @@ impl<T> Inner<T> {
                 start = 0;
             }
             let stretch = batch.take_dead(&mut lock, start, DEFAULT_BUDGET, now);
-            batch.since(0).for_each(|ended| self.give_back(ended));
+            self.give_back_all(batch.len(), batch.since(0));
             from = stretch.next;
             // The old table is freed after the lock is released.
             let spent = from.is_none().then(|| lock.shrink_if_sparse()).flatten();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
+use std::thread;
 use std::time::Duration;
 
 use super::{Made, Need};
@@ -188,6 +189,30 @@ fn node_of_an_ended_session_is_not_that_of_the_next_under_its_id() {
         assert_eq!(store.revoke_all(2), 1);
         assert!(is_bare(&store));
     }
+}
+
+/// Any load may run a slice: if it has to wait for the index, then at nobody's cost but its own.
+#[test]
+fn slice_that_waits_for_the_index_keeps_nobody_out_of_the_table() {
+    let (clock, minute) = (ManualClock::new(), Duration::from_secs(60));
+    let builder = SessionStore::<Whose>::builder().index_by(subject).shards(2);
+    let store = builder.ttl(minute).clock(clock.clone()).build().unwrap();
+    (1..=100).for_each(|whose| _ = store.create_with(whose));
+    clock.advance(minute);
+    let held = store.inner.register.as_ref().unwrap().index.hold();
+    let theirs = store.clone();
+    let slice = thread::spawn(move || theirs.inner.sweep_slice(theirs.inner.clock.now()));
+    let comes = |it: &dyn Fn() -> bool| {
+        (0..100_000).any(|_| {
+            thread::yield_now();
+            it()
+        })
+    };
+    let removes = comes(&|| store.len() < 100);
+    let lets_go = comes(&|| (0..2).all(|shard| store.inner.gate.try_exclusive(shard).is_some()));
+    drop(held);
+    slice.join().unwrap();
+    assert!(removes && lets_go);
 }
 
 #[test]
