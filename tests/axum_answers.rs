@@ -4,16 +4,58 @@
 #[allow(dead_code, reason = "each of the tests needs a part of it")]
 mod harness;
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
+use axum::routing::any;
+use axum::{Error, Router};
 use cloakroom::adapters::axum::{CookieLifetime, OnConflict, Refused, Session, SessionLayer};
 use cloakroom::{Expiry, ManualClock, OnFull, OnLimit, SessionCookie, SessionStore, Subject};
 use harness::{Visitor, add, app, block_on, cart, cookie, layered, look, reply, send, store};
 use tower::ServiceExt;
+use tower::util::MapResponseLayer;
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// A body as other layers make them: that of a trace, say, which has no default.
+struct Wrapped(Body);
+
+impl HttpBody for Wrapped {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+}
+
+#[test]
+fn layer_goes_around_layers_with_bodies_of_their_own() {
+    let store = store();
+    let id = *store.create().id();
+    let theirs = store.clone();
+    let handler = async move |mut session: Session<Visitor>| {
+        session.cart.push(1);
+        theirs.update(&id, |visitor| visitor.cart.push(2));
+        "a body"
+    };
+    let wrap = MapResponseLayer::new(|response: Response| response.map(Wrapped));
+    let sessions = SessionLayer::new(store.clone()).on_conflict(OnConflict::Refuse);
+    let app = Router::new().route("/", any(handler)).layer((sessions, wrap));
+    let new = send(&app, "");
+    assert_eq!((new.status, new.body.as_str()), (StatusCode::OK, "a body"));
+    assert_eq!(store.load(&new.given()).unwrap().cart, [1]);
+    // An answer of the layer's own.
+    let refused = send(&app, &cookie(&id));
+    assert_eq!((refused.status, refused.body.as_str()), (StatusCode::CONFLICT, ""));
+}
 
 #[test]
 fn cookie_is_found_in_any_of_several_headers() {

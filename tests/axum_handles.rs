@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::http::{self, StatusCode};
 use cloakroom::adapters::axum::{OnConflict, Refused, Session, SessionLayer};
 use cloakroom::{Builder, ManualClock, SessionStore};
@@ -242,7 +243,7 @@ fn rotation_during_which_the_response_leaves_ends_the_session_that_nobody_could_
     let keep = Arc::clone(&kept);
     let service = service_fn(move |request: http::Request<()>| {
         *keep.lock().unwrap() = Some(Session::<Visitor>::of(&request).unwrap());
-        ready(Ok::<_, Infallible>(http::Response::new(())))
+        ready(Ok::<_, Infallible>(http::Response::new(Body::empty())))
     });
     let request = http::Request::builder().header("cookie", cookie(&id)).body(()).unwrap();
     let response = SessionLayer::new(store.clone()).layer(service).call(request);

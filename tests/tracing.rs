@@ -136,7 +136,7 @@ fn changes_that_come_after_the_response_are_told() {
     let keep = Arc::clone(&kept);
     let service = tower::service_fn(move |request: http::Request<()>| {
         *keep.lock().unwrap() = Some(Session::<u64>::of(&request).unwrap());
-        ready(Ok::<_, Infallible>(http::Response::new(())))
+        ready(Ok::<_, Infallible>(http::Response::new(String::new())))
     });
     let service = SessionLayer::new(SessionStore::<u64>::default()).layer(service);
     let mut response = pin!(service.oneshot(http::Request::new(())));

@@ -1,4 +1,4 @@
-//! Typed sessions for axum, and for every other tower service: a layer and an extractor.
+//! Typed sessions for axum, and for every other tower service of HTTP: a layer and an extractor.
 //!
 //! [`SessionLayer`] finds the cookie in the request and puts it on the response; [`Session`] is what a
 //! handler takes to read and change the session. Nothing here depends on axum itself, only on the

@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use axum_core::response::{IntoResponse, Response};
+use http::Request;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -19,7 +20,9 @@ use crate::store::SessionStore;
 
 /// Gives the requests of a service their sessions: see the [module](super).
 ///
-/// It goes around any tower service of HTTP requests whose responses' body has a default, the empty one.
+/// It goes around any tower service of HTTP requests whose responses axum takes: those with any body of
+/// [`Bytes`](axum_core::body::Bytes), whatever other layers have made of it. They come out with axum's own, which costs
+/// nothing where it is that already.
 ///
 /// # Examples
 ///
@@ -111,13 +114,13 @@ pub struct SessionService<S, T> {
     settings: Arc<Settings<T>>,
 }
 
-impl<S, T, B, R> Service<Request<B>> for SessionService<S, T>
+impl<S, T, B> Service<Request<B>> for SessionService<S, T>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>>,
+    S::Response: IntoResponse,
     T: Clone + Default + Send + Sync + 'static,
-    R: Default,
 {
-    type Response = S::Response;
+    type Response = Response;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, T>;
 
@@ -162,15 +165,15 @@ pin_project! {
 
 impl<F, T, R, E> Future for ResponseFuture<F, T>
 where
-    F: Future<Output = Result<Response<R>, E>>,
+    F: Future<Output = Result<R, E>>,
+    R: IntoResponse,
     T: Clone + Default,
-    R: Default,
 {
-    type Output = F::Output;
+    type Output = Result<Response, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut answer = ready!(this.inner.poll(cx));
+        let mut answer = ready!(this.inner.poll(cx)).map(R::into_response);
         this.slot.answer(&mut answer);
         Poll::Ready(answer)
     }

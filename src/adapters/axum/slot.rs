@@ -9,7 +9,8 @@ mod commit;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum_core::response::Response;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::held::{Drafts, Held, Unsaved, View};
 use super::refused::Refused;
@@ -348,7 +349,7 @@ impl<T: Clone + Default> Slot<T> {
     }
 
     /// Saves what handles have left, and puts the cookie on the response.
-    fn finish<R: Default>(this: &mut Shared<T>, response: &mut Response<R>) {
+    fn finish(this: &mut Shared<T>, response: &mut Response) {
         let status = response.status();
         // 408 is what timeouts answer, and they drop the handler in the middle of what it was doing.
         let failed = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
@@ -414,7 +415,7 @@ impl<T> Unanswered<T> {
 
 impl<T: Clone + Default> Unanswered<T> {
     /// Ends the request: with its session's cookie on the response, if there is one.
-    pub(super) fn answer<R: Default, E>(&mut self, answer: &mut Result<Response<R>, E>) {
+    pub(super) fn answer<E>(&mut self, answer: &mut Result<Response, E>) {
         let Some(slot) = &mut self.0 else { return };
         match answer {
             Ok(response) => Slot::finish(slot, response),
@@ -456,7 +457,7 @@ impl<T> Drop for Replaced<'_, T> {
 }
 
 /// Puts a cookie on a response that no cache may then keep.
-fn add_cookie<R>(response: &mut Response<R>, cookie: HeaderValue) {
+fn add_cookie(response: &mut Response, cookie: HeaderValue) {
     let headers = response.headers_mut();
     headers.append(header::SET_COOKIE, cookie);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
