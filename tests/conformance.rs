@@ -52,6 +52,7 @@ fn tower_sessions_adapter_passes() {
         "rotation_racing_a_clearing_brings_nothing_back",
         "save_racing_a_clearing_brings_nothing_back",
         "touch_racing_a_destroy_brings_nothing_back",
+        "touch_racing_the_sweep_is_kept_or_refused",
     ];
     assert_passes_all_but(&report, &not_in_the_interface);
 }
@@ -70,6 +71,7 @@ fn actix_session_adapter_passes() {
         "rotation_racing_a_clearing_brings_nothing_back",
         "save_racing_a_clearing_brings_nothing_back",
         "save_racing_the_sweep_is_kept_or_refused",
+        "touch_racing_the_sweep_is_kept_or_refused",
         "loads_during_a_sweep_find_every_live_session",
     ];
     assert_passes_all_but(&report, &not_in_the_interface);
@@ -88,6 +90,7 @@ fn async_session_adapter_passes() {
         "rotation_racing_a_clearing_brings_nothing_back",
         "touch_racing_a_destroy_brings_nothing_back",
         "save_racing_the_sweep_is_kept_or_refused",
+        "touch_racing_the_sweep_is_kept_or_refused",
         "loads_during_a_sweep_find_every_live_session",
     ];
     assert_passes_all_but(&report, &not_in_the_interface);

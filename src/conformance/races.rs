@@ -20,6 +20,7 @@ pub(super) fn all<S: Subject>() -> Vec<Check<S>> {
     ];
     all.extend(list![true;
         save_racing_the_sweep_is_kept_or_refused,
+        touch_racing_the_sweep_is_kept_or_refused,
         loads_during_a_sweep_find_every_live_session,
     ]);
     all
@@ -63,7 +64,11 @@ fn race<A: Send, B>(round: usize, a: impl FnOnce() -> A + Send, b: impl FnOnce()
         match round / 2 % SKEWS {
             _ if round % 2 != me => {}
             step if step == SKEWS - 1 => wait_until(|| done[1 - me].load(Ordering::SeqCst)),
-            step => (0..step * PAUSES).for_each(|_| std::hint::spin_loop()),
+            step => (0..step).for_each(|_| {
+                (0..PAUSES).for_each(|_| std::hint::spin_loop());
+                // Where there is one core, the other is to come first too.
+                thread::yield_now();
+            }),
         }
         Done(&done[me])
     };
@@ -242,6 +247,31 @@ fn save_racing_the_sweep_is_kept_or_refused<S: Subject>(trial: &Trial<S>) -> Ver
         ensure(found.is_none() || found == Some(2), "a session lives with its data of before")?;
         needs(trial.store.sweep())?;
         ensure(found == trial.value(&key), "a session was there and then swept, or came back")?;
+    }
+    Ok(())
+}
+
+fn touch_racing_the_sweep_is_kept_or_refused<S: Subject>(trial: &Trial<S>) -> Verdict {
+    for round in 0..trial.rounds {
+        let key = trial.store.create(1, Lifetime::For(LONG / 2));
+        let before = trial.clock.elapsed();
+        let (swept, (touched, in_time, seen)) = race(
+            round,
+            || {
+                trial.clock.advance(LONG / 2);
+                trial.store.sweep()
+            },
+            || {
+                let touched = trial.store.touch(&key, LONG);
+                (touched, trial.clock.elapsed() == before, trial.value(&key).is_some())
+            },
+        );
+        needs(swept)?;
+        needs(touched)?;
+        let found = trial.value(&key).is_some();
+        ensure(!in_time || found, "a session that was touched in time was swept")?;
+        ensure(!seen || found, "a session was found after it was touched, and then swept")?;
+        trial.store.destroy(&key);
     }
     Ok(())
 }

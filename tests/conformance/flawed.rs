@@ -55,10 +55,12 @@ pub(crate) enum Flaw {
     SweepEndsAll,
     /// A sweep goes by the end that a session was created with.
     SweepGoesByTheFirstEnd,
+    /// A sweep first gathers what has expired, and does not look again at a touch that was under way.
+    SweepGathersFirst,
 }
 
 /// Each flaw, and exactly the checks that it fails.
-pub(crate) const FLAWS: [(Flaw, &[&str]); 28] = [
+pub(crate) const FLAWS: [(Flaw, &[&str]); 29] = [
     (Flaw::None, &[]),
     (
         Flaw::SaveCreates,
@@ -194,7 +196,7 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 28] = [
         Flaw::TouchCreates,
         &["touch_brings_nothing_back", "touch_racing_a_destroy_brings_nothing_back"],
     ),
-    (Flaw::TouchDoesNothing, &["touch_moves_the_end"]),
+    (Flaw::TouchDoesNothing, &["touch_moves_the_end", "touch_racing_the_sweep_is_kept_or_refused"]),
     (
         Flaw::RotateKeepsTheOldKey,
         &[
@@ -238,10 +240,15 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 28] = [
         &[
             "sweep_removes_the_expired_and_nothing_else",
             "save_racing_the_sweep_is_kept_or_refused",
+            "touch_racing_the_sweep_is_kept_or_refused",
             "loads_during_a_sweep_find_every_live_session",
         ],
     ),
-    (Flaw::SweepGoesByTheFirstEnd, &["save_racing_the_sweep_is_kept_or_refused"]),
+    (
+        Flaw::SweepGoesByTheFirstEnd,
+        &["save_racing_the_sweep_is_kept_or_refused", "touch_racing_the_sweep_is_kept_or_refused"],
+    ),
+    (Flaw::SweepGathersFirst, &["touch_racing_the_sweep_is_kept_or_refused"]),
 ];
 
 pub(crate) struct Flawed {
@@ -426,13 +433,18 @@ impl Subject for Flawed {
     }
 
     fn touch(&self, key: &u64, lifetime: Duration) -> Option<()> {
+        // The time is asked for before the lock, as a fast store would.
+        let (now, end) = (self.clock.elapsed(), self.end(Lifetime::For(lifetime)));
+        if self.has(Flaw::SweepGathersFirst) {
+            pause();
+        }
         let mut sessions = self.sessions.lock().unwrap();
-        let end = self.end(Lifetime::For(lifetime));
         if self.has(Flaw::TouchCreates) {
             let new = Kept { value: Arc::default(), end, first_end: end };
             sessions.entry(*key).or_insert(new).end = end;
         }
-        let live = sessions.get_mut(key).filter(|kept| self.is_live(kept));
+        let found = |kept: &&mut Kept| kept.end > now || self.has(Flaw::LoadIgnoresTheEnd);
+        let live = sessions.get_mut(key).filter(found);
         if let Some(kept) = live.filter(|_| !self.has(Flaw::TouchDoesNothing)) {
             kept.end = end;
         }
@@ -445,6 +457,15 @@ impl Subject for Flawed {
 
     fn sweep(&self) -> Option<()> {
         let now = self.clock.elapsed();
+        if self.has(Flaw::SweepGathersFirst) {
+            let sessions = self.sessions.lock().unwrap();
+            let dead = sessions.iter().filter(|(_, kept)| kept.end <= now).map(|(key, _)| *key);
+            let dead: Vec<_> = dead.collect();
+            drop(sessions);
+            (0..2).for_each(|_| pause());
+            dead.iter().for_each(|key| _ = self.sessions.lock().unwrap().remove(key));
+            return Some(());
+        }
         self.sessions.lock().unwrap().retain(|_, kept| match self.flaw {
             Flaw::NothingIsSwept | Flaw::SweepDoesNothing => true,
             Flaw::SweepEndsAll => false,
