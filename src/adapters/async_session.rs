@@ -1,4 +1,5 @@
-//! A store for [async-session](https://docs.rs/async-session) 3.0, for tide and the middlewares of others.
+//! A store for [async-session](https://docs.rs/async-session) 3.0, for the middlewares that
+//! are written on it; tide's is from 0.17.0-beta.1 on, its 0.16 being on async-session 2.
 //!
 //! ```
 //! use cloakroom::adapters::async_session::{State, Store};
