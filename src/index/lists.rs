@@ -18,8 +18,8 @@ const SPARE: usize = 64;
 #[derive(Default)]
 pub(super) struct Lists {
     pub(super) nodes: Slab,
-    /// The first nodes of each bucket. With each list in three one bucket is split, or joined with the one that it was
-    /// split from, so that no session waits for all lists to be distributed anew (linear hashing: Litwin, VLDB 1980).
+    /// The first nodes of each bucket. For every third list that comes one bucket is split, and joined again as lists go,
+    /// so that no session waits for all of them to be distributed anew (linear hashing: Litwin, VLDB 1980).
     heads: Vec<u32>,
     /// One less than the power of two that holds the buckets.
     mask: usize,
