@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use super::{Check, LONG, Lifetime, Subject, Trial, Verdict, ensure, list, needs};
+use super::{Check, Failure, LONG, Lifetime, Subject, Trial, Verdict, ensure, list, needs};
 
 pub(super) fn all<S: Subject>() -> Vec<Check<S>> {
     let mut all = list![false;
@@ -225,23 +225,42 @@ fn load_racing_a_save_finds_the_old_or_the_new<S: Subject>(trial: &Trial<S>) -> 
     Ok(())
 }
 
+/// Lets an act on a session meet the sweep as the session's end comes, and returns what it did, and whether in time.
+///
+/// By turns the sweeping thread moves the clock before it looks, and the other one after its act: there the act is
+/// always in time, and the sweep may have begun before it.
+fn race_the_sweep<S: Subject, B>(
+    trial: &Trial<S>,
+    turn: usize,
+    act: impl FnOnce() -> B,
+) -> Result<(B, bool), Failure> {
+    let sweeper_moves = turn % 2 == 0;
+    let advance = |moves: bool| {
+        if moves {
+            trial.clock.advance(LONG / 2)
+        }
+    };
+    let before = trial.clock.elapsed();
+    let sweep = || {
+        advance(sweeper_moves);
+        trial.store.sweep()
+    };
+    let act = || {
+        let done = act();
+        let in_time = trial.clock.elapsed() == before;
+        advance(!sweeper_moves);
+        (done, in_time)
+    };
+    let (swept, done) = race(turn / 2, sweep, act);
+    needs(swept)?;
+    Ok(done)
+}
+
 fn save_racing_the_sweep_is_kept_or_refused<S: Subject>(trial: &Trial<S>) -> Verdict {
-    for round in 0..trial.rounds {
+    for turn in 0..2 * trial.rounds {
         let key = trial.store.create(1, Lifetime::For(LONG / 2));
         let handle = trial.load(&key)?;
-        let before = trial.clock.elapsed();
-        let (swept, in_time) = race(
-            round,
-            || {
-                trial.clock.advance(LONG / 2);
-                trial.store.sweep()
-            },
-            || {
-                trial.save(handle, 2);
-                trial.clock.elapsed() == before
-            },
-        );
-        needs(swept)?;
+        let ((), in_time) = race_the_sweep(trial, turn, || trial.save(handle, 2))?;
         let found = trial.value(&key);
         ensure(!in_time || found == Some(2), "a session that was saved in time was swept")?;
         ensure(found.is_none() || found == Some(2), "a session lives with its data of before")?;
@@ -252,21 +271,10 @@ fn save_racing_the_sweep_is_kept_or_refused<S: Subject>(trial: &Trial<S>) -> Ver
 }
 
 fn touch_racing_the_sweep_is_kept_or_refused<S: Subject>(trial: &Trial<S>) -> Verdict {
-    for round in 0..trial.rounds {
+    for turn in 0..2 * trial.rounds {
         let key = trial.store.create(1, Lifetime::For(LONG / 2));
-        let before = trial.clock.elapsed();
-        let (swept, (touched, in_time, seen)) = race(
-            round,
-            || {
-                trial.clock.advance(LONG / 2);
-                trial.store.sweep()
-            },
-            || {
-                let touched = trial.store.touch(&key, LONG);
-                (touched, trial.clock.elapsed() == before, trial.value(&key).is_some())
-            },
-        );
-        needs(swept)?;
+        let touch = || (trial.store.touch(&key, LONG), trial.value(&key).is_some());
+        let ((touched, seen), in_time) = race_the_sweep(trial, turn, touch)?;
         needs(touched)?;
         let found = trial.value(&key).is_some();
         ensure(!in_time || found, "a session that was touched in time was swept")?;

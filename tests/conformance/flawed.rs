@@ -57,10 +57,12 @@ pub(crate) enum Flaw {
     SweepGoesByTheFirstEnd,
     /// A sweep first gathers what has expired, and does not look again at a touch that was under way.
     SweepGathersFirst,
+    /// A sweep goes by the ends of a while before, also for what has got another since.
+    SweepGoesByEarlierEnds,
 }
 
 /// Each flaw, and exactly the checks that it fails.
-pub(crate) const FLAWS: [(Flaw, &[&str]); 29] = [
+pub(crate) const FLAWS: [(Flaw, &[&str]); 30] = [
     (Flaw::None, &[]),
     (
         Flaw::SaveCreates,
@@ -249,6 +251,10 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 29] = [
         &["save_racing_the_sweep_is_kept_or_refused", "touch_racing_the_sweep_is_kept_or_refused"],
     ),
     (Flaw::SweepGathersFirst, &["touch_racing_the_sweep_is_kept_or_refused"]),
+    (
+        Flaw::SweepGoesByEarlierEnds,
+        &["save_racing_the_sweep_is_kept_or_refused", "touch_racing_the_sweep_is_kept_or_refused"],
+    ),
 ];
 
 pub(crate) struct Flawed {
@@ -457,13 +463,12 @@ impl Subject for Flawed {
 
     fn sweep(&self) -> Option<()> {
         let now = self.clock.elapsed();
-        if self.has(Flaw::SweepGathersFirst) {
-            let sessions = self.sessions.lock().unwrap();
-            let dead = sessions.iter().filter(|(_, kept)| kept.end <= now).map(|(key, _)| *key);
-            let dead: Vec<_> = dead.collect();
-            drop(sessions);
+        if [Flaw::SweepGathersFirst, Flaw::SweepGoesByEarlierEnds].contains(&self.flaw) {
+            let mut gathered = self.sessions.lock().unwrap().clone();
             (0..2).for_each(|_| pause());
-            dead.iter().for_each(|key| _ = self.sessions.lock().unwrap().remove(key));
+            let now = if self.has(Flaw::SweepGathersFirst) { now } else { self.clock.elapsed() };
+            gathered.retain(|_, kept| kept.end <= now);
+            gathered.keys().for_each(|key| _ = self.sessions.lock().unwrap().remove(key));
             return Some(());
         }
         self.sessions.lock().unwrap().retain(|_, kept| match self.flaw {
