@@ -129,7 +129,7 @@ pub trait Subject: Send + Sync {
         None
     }
 
-    /// Returns how many sessions take memory.
+    /// Returns how many sessions take memory, those that nobody has the key of too.
     fn stored(&self) -> Option<usize> {
         None
     }
@@ -321,6 +321,15 @@ impl<S: Subject> Trial<S> {
     fn save(&self, mut handle: S::Handle, value: u64) {
         S::set(&mut handle, value);
         self.store.save(handle, Lifetime::For(LONG));
+    }
+
+    /// Saves another value through a handle whose session has ended. No other session is to come of that, whoever
+    /// would have its key.
+    fn save_late(&self, handle: S::Handle, value: u64) -> Verdict {
+        let before = self.store.stored();
+        self.save(handle, value);
+        let more = before < self.store.stored();
+        ensure(!more, "a save of what had ended began another session")
     }
 
     fn is_gone(&self, key: &S::Key, otherwise: &str) -> Verdict {

@@ -6,6 +6,8 @@
 mod contracts;
 #[path = "conformance/flawed.rs"]
 mod flawed;
+#[path = "conformance/flaws.rs"]
+mod flaws;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -17,7 +19,8 @@ use cloakroom::adapters::{actix_session, async_session, tower_sessions};
 use cloakroom::conformance::{Lifetime, Report, Subject, Suite, block_on};
 use cloakroom::{Builder, ManualClock, Session, SessionId, SessionStore};
 use contracts::{Row, of_actix_session, of_async_session, of_tower_sessions};
-use flawed::{FLAWS, Flaw, Flawed};
+use flawed::Flawed;
+use flaws::{FLAWS, Flaw};
 
 fn builder<T>(clock: &ManualClock) -> Builder<T> {
     SessionStore::builder().clock(clock.clone())

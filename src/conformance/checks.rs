@@ -118,7 +118,7 @@ fn save_after_destroy_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdi
     let key = trial.create(1);
     let handle = trial.load(&key)?;
     trial.store.destroy(&key);
-    trial.save(handle, 2);
+    trial.save_late(handle, 2)?;
     trial.is_gone(&key, "a save brought a destroyed session back")
 }
 
@@ -144,7 +144,7 @@ fn save_after_the_end_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdi
     let key = trial.create(7);
     let (handle, late) = (trial.load(&key)?, trial.load(&key)?);
     trial.store.save(handle, Lifetime::Over);
-    trial.save(late, 8);
+    trial.save_late(late, 8)?;
     trial.is_gone(&key, "a save brought an ended session back")
 }
 
@@ -162,7 +162,7 @@ fn save_under_the_old_key_after_a_rotation_brings_nothing_back<S: Subject>(
     let old = trial.create(7);
     let late = trial.load(&old)?;
     let new = trial.store.rotate(trial.load(&old)?);
-    trial.save(late, 8);
+    trial.save_late(late, 8)?;
     trial.is_gone(&old, "a save made the old key good again")?;
     ensure(trial.value(&new) == Some(7), "a save under the old key changed the session")
 }
@@ -182,7 +182,7 @@ fn cleared_store_is_empty_and_late_saves_leave_it_so<S: Subject>(trial: &Trial<S
     let keys: Vec<_> = (0..10).map(|value| trial.create(value)).collect();
     let late = trial.load(&keys[0])?;
     needs(trial.store.clear())?;
-    trial.save(late, 7);
+    trial.save_late(late, 7)?;
     for key in &keys {
         trial.is_gone(key, "a session survived the clearing of the store")?;
     }
