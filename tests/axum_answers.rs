@@ -4,20 +4,22 @@
 #[allow(dead_code, reason = "each of the tests needs a part of it")]
 mod harness;
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{Request, StatusCode, header};
+use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
 use axum::routing::any;
 use axum::{Error, Router};
 use cloakroom::adapters::axum::{CookieLifetime, OnConflict, Refused, Session, SessionLayer};
 use cloakroom::{Expiry, ManualClock, OnFull, OnLimit, SessionCookie, SessionStore, Subject};
 use harness::{Visitor, add, app, block_on, cart, cookie, layered, look, reply, send, store};
-use tower::ServiceExt;
 use tower::util::MapResponseLayer;
+use tower::{Layer, ServiceExt, service_fn};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -55,6 +57,83 @@ fn layer_goes_around_layers_with_bodies_of_their_own() {
     // An answer of the layer's own.
     let refused = send(&app, &cookie(&id));
     assert_eq!((refused.status, refused.body.as_str()), (StatusCode::CONFLICT, ""));
+}
+
+/// As tower's middlewares are, which are no `async` blocks: what they hold lives as long as they do.
+#[test]
+fn change_of_a_future_that_still_holds_its_handle_is_saved() {
+    for (policy, sent) in [OnConflict::LastWins, OnConflict::Refuse].iter().zip([None, Some(&[1])]) {
+        let store = store();
+        let sent = sent.map(|items| cookie(store.create_with(cart(items)).id()));
+        let counting = service_fn(|request: Request<Body>| {
+            let mut session = Session::<Visitor>::of(&request).unwrap();
+            poll_fn(move |_| {
+                session.cart.push(7);
+                Poll::Ready(Ok::<Response, Infallible>(Response::default()))
+            })
+        });
+        let app = SessionLayer::new(store.clone()).on_conflict(*policy).layer(counting);
+        let request = harness::request(sent.as_deref().unwrap_or_default());
+        let Ok(response) = block_on(app.oneshot(request));
+        let reply = block_on(reply(response));
+        assert_eq!((reply.status, reply.set_cookie().is_some()), (StatusCode::OK, sent.is_none()));
+        let mut carts = Vec::new();
+        store.for_each(|_, visitor| carts.push(visitor.cart.clone()));
+        let before: &[u32] = if sent.is_some() { &[1] } else { &[] };
+        assert_eq!(carts, [[before, &[7]].concat()]);
+    }
+}
+
+/// What a layer further in did has happened, and the browser must hear of it.
+#[test]
+fn refusal_of_one_layer_keeps_the_cookies_of_another() {
+    let (visitors, visits) = (store(), SessionStore::<u64>::builder().build().unwrap());
+    let (id, visit) = (*visitors.create().id(), *visits.create().id());
+    let named = SessionCookie::named("visits").unwrap();
+    let outer = SessionLayer::new(visits.clone()).cookie(named);
+    let outer = outer.on_conflict(OnConflict::Refuse);
+    let handler = move |mut visitor: Session<Visitor>, mut count: Session<u64>| {
+        visitor.rotate().unwrap();
+        *count += 1;
+        visits.update(&visit, |count| *count += 100);
+        async { ([(header::ETAG, "\"1\""), (header::CACHE_CONTROL, "public")], "a body") }
+    };
+    let app = Router::new().route("/", any(handler));
+    let app = app.layer(SessionLayer::new(visitors.clone())).layer(outer);
+    let reply = send(&app, &format!("{}; visits={}", cookie(&id), visit.to_token()));
+    assert_eq!((reply.status, &*reply.body), (StatusCode::CONFLICT, ""));
+    assert!(!reply.headers.contains_key(header::ETAG));
+    assert!(visitors.contains(&reply.given()) && visitors.len() == 1);
+    // A refusal alone is no answer to keep.
+    let reply = send(&app, &format!("visits={}", visit.to_token()));
+    assert_eq!((reply.status, reply.set_cookie()), (StatusCode::CONFLICT, None));
+    assert!(!reply.headers.contains_key(header::CACHE_CONTROL));
+}
+
+/// Whoever is told to try again must not be counted twice.
+#[test]
+fn refusal_of_an_inner_layer_leaves_the_changes_for_an_outer_one_unsaved() {
+    let (visitors, visits) = (store(), SessionStore::<u64>::builder().build().unwrap());
+    let (id, visit) = (*visitors.create().id(), *visits.create().id());
+    let named = SessionCookie::named("visits").unwrap();
+    let theirs = visitors.clone();
+    let handler = move |mut visitor: Session<Visitor>, mut count: Session<u64>, method: Method| {
+        (visitor.cart.push(7), *count += 1);
+        if method == Method::POST {
+            theirs.update(&id, |visitor| visitor.cart.push(8));
+        }
+        async {}
+    };
+    let app = Router::new().route("/", any(handler));
+    let app = app.layer(SessionLayer::new(visitors).on_conflict(OnConflict::Refuse));
+    let app = app.layer(SessionLayer::new(visits.clone()).cookie(named));
+    let cookies = format!("{}; visits={}", cookie(&id), visit.to_token());
+    for (method, status, count) in [(Method::POST, 409, 0), (Method::GET, 200, 1)] {
+        let mut request = harness::request(&cookies);
+        *request.method_mut() = method;
+        let response = block_on(app.clone().oneshot(request)).unwrap();
+        assert_eq!((response.status().as_u16(), *visits.load(&visit).unwrap()), (status, count));
+    }
 }
 
 #[test]

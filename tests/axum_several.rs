@@ -1,5 +1,5 @@
-//! The axum layer where several handles of one request change its session, or several layers answer it: what one
-//! leaves, another neither loses nor counts twice, whatever is refused in between.
+//! The axum layer where several handles of one request change its session: what one leaves, another neither loses nor
+//! counts twice, whatever is refused in between.
 
 #[path = "axum/harness.rs"]
 #[allow(dead_code, reason = "each of the tests needs a part of it")]
@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::routing::get;
 use cloakroom::adapters::axum::{OnConflict, Refused, Session, SessionLayer};
-use cloakroom::{SessionCookie, SessionStore};
+use cloakroom::SessionStore;
 use harness::{Visitor, cookie, layered, send, store};
 use proptest::prelude::*;
 
@@ -357,32 +357,6 @@ fn refused_save_of_changes_alone_leaves_the_handle_as_it_was() {
         assert_eq!(send(&layered(layer, handler), &sent).status, StatusCode::OK);
         assert_eq!(carts(&store), [[100, 2]], "known: {known}");
     }
-}
-
-/// What a layer further in did has happened, and the browser must hear of it.
-#[test]
-fn refusal_of_one_layer_keeps_the_cookies_of_another() {
-    let (visitors, visits) = (store(), SessionStore::<u64>::builder().build().unwrap());
-    let (id, visit) = (*visitors.create().id(), *visits.create().id());
-    let named = SessionCookie::named("visits").unwrap();
-    let outer = SessionLayer::new(visits.clone()).cookie(named);
-    let outer = outer.on_conflict(OnConflict::Refuse);
-    let handler = move |mut visitor: Session<Visitor>, mut count: Session<u64>| {
-        visitor.rotate().unwrap();
-        *count += 1;
-        visits.update(&visit, |count| *count += 100);
-        async { ([(header::ETAG, "\"1\""), (header::CACHE_CONTROL, "public")], "a body") }
-    };
-    let app = Router::new().route("/", get(handler));
-    let app = app.layer(SessionLayer::new(visitors.clone())).layer(outer);
-    let reply = send(&app, &format!("{}; visits={}", cookie(&id), visit.to_token()));
-    assert_eq!((reply.status, &*reply.body), (StatusCode::CONFLICT, ""));
-    assert!(!reply.headers.contains_key(header::ETAG));
-    assert!(visitors.contains(&reply.given()) && visitors.len() == 1);
-    // A refusal alone is no answer to keep.
-    let reply = send(&app, &format!("visits={}", visit.to_token()));
-    assert_eq!((reply.status, reply.set_cookie()), (StatusCode::CONFLICT, None));
-    assert!(!reply.headers.contains_key(header::CACHE_CONTROL));
 }
 
 /// What one of three handles does.

@@ -42,7 +42,8 @@
 //!   store inside has no effect: the expiry, or that there is none, takes its place.
 //!
 //! `regenerate` does not tell a store which session it replaces: end that one yourself, with
-//! `destroy_session` on a clone from before.
+//! `destroy_session` on a clone from before, and before the new one is stored. After that, it counts beside the new one
+//! where a subject may have only so many.
 //!
 //! # What it costs
 //!

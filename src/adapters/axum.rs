@@ -44,13 +44,13 @@
 //! | the handler changes the session | it is saved, or created, when the handler is done and before the first byte of the response |
 //! | the response is a server error (5xx) or 408 | changes are not saved; what was done by [`update`](Session::update), [`try_save`](Session::try_save), [`rotate`](Session::rotate), [`reauthenticate`](Session::reauthenticate) or [`destroy`](Session::destroy) stands |
 //! | the handler panics, the client goes away, or a service further in returns an error | as with a server error, and no cookie is sent: a handle that lives on, as in a task, still changes and ends its session, but begins none and gives none a new id |
-//! | a layer further in catches the panic, and answers | what its answer says; what a handle held that the panic interrupted is not saved |
+//! | a layer further in catches the panic, and answers | what its answer says; what a handle held that the panic interrupted is not saved, if that was in an `async` block |
 //! | the cookie is malformed, unknown or of a session that has ended | a visitor without a session; the id is never adopted |
 //! | two requests change one session | what [`OnConflict`] says |
 //! | the session ends while the handler works | its changes are refused and counted in [`saves_refused`](crate::StoreStats::saves_refused): nothing comes back. The response is what [`OnConflict`] says |
 //! | the store is full and refuses newcomers | 503, if the handler changed a session that was yet to be created, or at [`max_bytes`](crate::Builder::max_bytes) made one larger |
 //! | with its changes the session would be one more than its subject may have, or too large: [`index_by`](crate::Builder::index_by) and the limits hold here too | 409, or 413, if the handler does not ask itself; nothing is saved |
-//! | the layer refuses (409, 413 or 503) | the body is empty, and of the handler's headers only cookies are left: what layers further in did has happened |
+//! | the layer refuses (409, 413 or 503) | the body is empty, and of the handler's headers only cookies are left: what layers further in did has happened. For layers around it, this is as a server error |
 //! | there is no layer for this `T` | [`MissingLayer`]: status 500, with a sentence |
 //!
 //! # The cookie

@@ -133,7 +133,7 @@ where
         request.extensions_mut().insert(slot.clone());
         // Before the call, which may panic.
         let slot = Unanswered::new(slot);
-        ResponseFuture { slot, inner: self.inner.call(request) }
+        ResponseFuture { slot, inner: Some(self.inner.call(request)) }
     }
 }
 
@@ -158,8 +158,9 @@ pin_project! {
     pub struct ResponseFuture<F, T> {
         // Dropped before `inner`, whose handles then come too late.
         slot: Unanswered<T>,
+        // `None` once it is done.
         #[pin]
-        inner: F,
+        inner: Option<F>,
     }
 }
 
@@ -172,8 +173,14 @@ where
     type Output = Result<Response, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut answer = ready!(this.inner.poll(cx)).map(R::into_response);
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            panic!("polled after it was ready")
+        };
+        let answer = ready!(inner.poll(cx));
+        // With the handles that it may still hold: what they changed is part of the answer.
+        this.inner.set(None);
+        let mut answer = answer.map(R::into_response);
         this.slot.answer(&mut answer);
         Poll::Ready(answer)
     }

@@ -106,6 +106,11 @@ impl IntoResponse for Refused {
     }
 }
 
+/// On a response by which a layer refused, for the layers around it: the client may try again, and whatever its request
+/// was to change is not to be changed twice.
+#[derive(Clone, Copy)]
+pub(super) struct NotSaved;
+
 /// There is no [`SessionLayer`](super::SessionLayer) of this type of session around the handler.
 ///
 /// As a response it is 500 with a sentence that names the type.

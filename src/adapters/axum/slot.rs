@@ -13,7 +13,7 @@ use axum_core::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::held::{Drafts, Held, Unsaved, View};
-use super::refused::Refused;
+use super::refused::{NotSaved, Refused};
 use super::settings::{CookieLifetime, OnConflict, Settings};
 use crate::cookie;
 use crate::error::RotateError;
@@ -352,7 +352,9 @@ impl<T: Clone + Default> Slot<T> {
     fn finish(this: &mut Shared<T>, response: &mut Response) {
         let status = response.status();
         // 408 is what timeouts answer, and they drop the handler in the middle of what it was doing.
-        let failed = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+        let failed = status.is_server_error()
+            || status == StatusCode::REQUEST_TIMEOUT
+            || response.extensions().get::<NotSaved>().is_some();
         let mut refused = None;
         let (says, id) = loop {
             match Self::with_last(this, State::seal) {
@@ -364,6 +366,7 @@ impl<T: Clone + Default> Slot<T> {
         if let Some(refused) = refused {
             let made = mem::take(response);
             *response.status_mut() = refused.status();
+            response.extensions_mut().insert(NotSaved);
             // Those of layers further in tell of what has happened.
             let cookies = made.headers().get_all(header::SET_COOKIE).iter().cloned();
             cookies.for_each(|cookie| add_cookie(response, cookie));
