@@ -112,6 +112,19 @@ pub trait Subject: Send + Sync {
         None
     }
 
+    /// Saves a handle unless somebody else has saved the session since it was loaded, or it has ended, and tells whether
+    /// it was saved. The session keeps its end, or lives from now on as long as it was created to live.
+    fn save_unless_changed(&self, handle: Self::Handle) -> Option<bool> {
+        let _ = handle;
+        None
+    }
+
+    /// Adds to the number of a live session in one step, whatever other requests do, and tells whether there was one.
+    fn add(&self, key: &Self::Key, number: u64) -> Option<bool> {
+        let _ = (key, number);
+        None
+    }
+
     /// Lets a session live this long from now without saving it.
     fn touch(&self, key: &Self::Key, lifetime: Duration) -> Option<()> {
         let _ = (key, lifetime);
@@ -323,13 +336,14 @@ impl<S: Subject> Trial<S> {
         self.store.save(handle, Lifetime::For(LONG));
     }
 
-    /// Saves another value through a handle whose session has ended. No other session is to come of that, whoever
-    /// would have its key.
-    fn save_late(&self, handle: S::Handle, value: u64) -> Verdict {
+    /// Saves another value through a handle whose session has ended under this key. That is to bring neither it back nor
+    /// another into being, whoever would have the key of that.
+    fn save_late(&self, handle: S::Handle, value: u64, key: &S::Key, otherwise: &str) -> Verdict {
         let before = self.store.stored();
         self.save(handle, value);
-        let more = before < self.store.stored();
-        ensure(!more, "a save of what had ended began another session")
+        let after = self.store.stored();
+        self.is_gone(key, otherwise)?;
+        ensure(before >= after, "a save of what had ended began another session")
     }
 
     fn is_gone(&self, key: &S::Key, otherwise: &str) -> Verdict {

@@ -62,7 +62,8 @@ fn layer_goes_around_layers_with_bodies_of_their_own() {
 /// As tower's middlewares are, which are no `async` blocks: what they hold lives as long as they do.
 #[test]
 fn change_of_a_future_that_still_holds_its_handle_is_saved() {
-    for (policy, sent) in [OnConflict::LastWins, OnConflict::Refuse].iter().zip([None, Some(&[1])]) {
+    for (policy, sent) in [OnConflict::LastWins, OnConflict::Refuse].iter().zip([None, Some(&[1])])
+    {
         let store = store();
         let sent = sent.map(|items| cookie(store.create_with(cart(items)).id()));
         let counting = service_fn(|request: Request<Body>| {

@@ -13,8 +13,8 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::routing::get;
-use cloakroom::adapters::axum::{OnConflict, Refused, Session, SessionLayer};
 use cloakroom::SessionStore;
+use cloakroom::adapters::axum::{OnConflict, Refused, Session, SessionLayer};
 use harness::{Visitor, cookie, layered, send, store};
 use proptest::prelude::*;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, Request, header};
 use axum::response::Response;
-use cloakroom::adapters::axum::{ResponseFuture, Session, SessionLayer};
+use cloakroom::adapters::axum::{Refused, ResponseFuture, Session, SessionLayer};
 use cloakroom::conformance::{Lifetime, Subject, Suite, block_on};
 use cloakroom::{SessionId, SessionStore};
 use harness::{Reply, reply};
@@ -143,6 +143,28 @@ impl Subject for Axum {
         let mut visit = self.visit(key)?;
         *visit.session = value;
         Some(visit)
+    }
+
+    fn save_unless_changed(&self, mut handle: Visit) -> Option<bool> {
+        let saved = handle.session.try_save();
+        handle.finish();
+        match saved {
+            Ok(()) => Some(true),
+            Err(Refused::Conflict | Refused::Gone) => Some(false),
+            Err(refused) => panic!("{refused}"),
+        }
+    }
+
+    fn add(&self, key: &String, number: u64) -> Option<bool> {
+        let mut visit = self.visit(key)?;
+        // A visitor without a session would get one.
+        let added = visit.session.id().map(|_| visit.session.update(|value| *value += number));
+        visit.finish();
+        match added {
+            Some(Ok(())) => Some(true),
+            None | Some(Err(Refused::Gone)) => Some(false),
+            Some(Err(refused)) => panic!("{refused}"),
+        }
     }
 
     fn touch(&self, key: &String, lifetime: Duration) -> Option<()> {

@@ -23,6 +23,9 @@ pub(super) fn all<S: Subject>() -> Vec<Check<S>> {
         save_under_the_old_key_after_a_rotation_brings_nothing_back,
         unsaved_change_of_a_rotated_session_does_not_show_under_the_old_key,
         cleared_store_is_empty_and_late_saves_leave_it_so,
+        save_unless_changed_refuses_the_second_of_two,
+        late_save_unless_changed_brings_nothing_back,
+        addition_changes_what_is_there_and_brings_nothing_back,
     ]
 }
 
@@ -118,8 +121,7 @@ fn save_after_destroy_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdi
     let key = trial.create(1);
     let handle = trial.load(&key)?;
     trial.store.destroy(&key);
-    trial.save_late(handle, 2)?;
-    trial.is_gone(&key, "a save brought a destroyed session back")
+    trial.save_late(handle, 2, &key, "a save brought a destroyed session back")
 }
 
 fn save_under_a_planted_key_creates_nothing<S: Subject>(trial: &Trial<S>) -> Verdict {
@@ -144,8 +146,7 @@ fn save_after_the_end_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdi
     let key = trial.create(7);
     let (handle, late) = (trial.load(&key)?, trial.load(&key)?);
     trial.store.save(handle, Lifetime::Over);
-    trial.save_late(late, 8)?;
-    trial.is_gone(&key, "a save brought an ended session back")
+    trial.save_late(late, 8, &key, "a save brought an ended session back")
 }
 
 fn rotated_session_lives_under_the_new_key_only<S: Subject>(trial: &Trial<S>) -> Verdict {
@@ -162,8 +163,7 @@ fn save_under_the_old_key_after_a_rotation_brings_nothing_back<S: Subject>(
     let old = trial.create(7);
     let late = trial.load(&old)?;
     let new = trial.store.rotate(trial.load(&old)?);
-    trial.save_late(late, 8)?;
-    trial.is_gone(&old, "a save made the old key good again")?;
+    trial.save_late(late, 8, &old, "a save made the old key good again")?;
     ensure(trial.value(&new) == Some(7), "a save under the old key changed the session")
 }
 
@@ -182,10 +182,54 @@ fn cleared_store_is_empty_and_late_saves_leave_it_so<S: Subject>(trial: &Trial<S
     let keys: Vec<_> = (0..10).map(|value| trial.create(value)).collect();
     let late = trial.load(&keys[0])?;
     needs(trial.store.clear())?;
-    trial.save_late(late, 7)?;
+    let survived = "a session survived the clearing of the store";
+    trial.save_late(late, 7, &keys[0], survived)?;
     for key in &keys {
-        trial.is_gone(key, "a session survived the clearing of the store")?;
+        trial.is_gone(key, survived)?;
     }
     let after = trial.create(7);
     ensure(trial.value(&after) == Some(7), "a cleared store takes no session")
+}
+
+fn save_unless_changed_refuses_the_second_of_two<S: Subject>(trial: &Trial<S>) -> Verdict {
+    let key = trial.create(0);
+    let (mut first, mut second) = (trial.load(&key)?, trial.load(&key)?);
+    S::set(&mut first, 1);
+    S::set(&mut second, 2);
+    let saved = needs(trial.store.save_unless_changed(second))?;
+    ensure(saved && trial.value(&key) == Some(2), "what nobody else had changed was not saved")?;
+    let saved = needs(trial.store.save_unless_changed(first))?;
+    ensure(!saved && trial.value(&key) == Some(2), "a save undid one that it had not seen")?;
+    let mut third = trial.load(&key)?;
+    S::set(&mut third, 3);
+    let saved = needs(trial.store.save_unless_changed(third))?;
+    ensure(saved && trial.value(&key) == Some(3), "what nobody else had changed was not saved")
+}
+
+fn late_save_unless_changed_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdict {
+    let key = trial.create(1);
+    let mut handle = trial.load(&key)?;
+    trial.store.destroy(&key);
+    S::set(&mut handle, 2);
+    let before = trial.store.stored();
+    let saved = needs(trial.store.save_unless_changed(handle))?;
+    ensure(!saved, "a save into a destroyed session was said to be one")?;
+    ensure(before >= trial.store.stored(), "a save of what had ended began another session")?;
+    trial.is_gone(&key, "a save brought a destroyed session back")
+}
+
+fn addition_changes_what_is_there_and_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdict {
+    let (key, other) = (trial.create(7), trial.create(7));
+    let added = needs(trial.store.add(&key, 10))?;
+    ensure(added && trial.value(&key) == Some(17), "what was added is not what is loaded")?;
+    ensure(trial.value(&other) == Some(7), "an addition changed another session")?;
+    trial.store.destroy(&key);
+    for key in [key, trial.store.planted_key()] {
+        let before = trial.store.stored();
+        let added = needs(trial.store.add(&key, 10))?;
+        ensure(!added, "an addition to no session was said to be one")?;
+        ensure(before >= trial.store.stored(), "an addition to no session began one")?;
+        trial.is_gone(&key, "an addition brought a session into being")?;
+    }
+    Ok(())
 }

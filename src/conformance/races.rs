@@ -17,6 +17,9 @@ pub(super) fn all<S: Subject>() -> Vec<Check<S>> {
         save_racing_a_clearing_brings_nothing_back,
         touch_racing_a_destroy_brings_nothing_back,
         load_racing_a_save_finds_the_old_or_the_new,
+        one_of_two_racing_saves_unless_changed_is_refused,
+        racing_additions_all_count,
+        addition_racing_a_destroy_brings_nothing_back,
     ];
     all.extend(list![true;
         save_racing_the_sweep_is_kept_or_refused,
@@ -221,6 +224,46 @@ fn load_racing_a_save_finds_the_old_or_the_new<S: Subject>(trial: &Trial<S>) -> 
         let expected = |found: &Option<u64>| *found == Some(value - 1) || *found == Some(value);
         let all = found.iter().all(expected) && found.is_sorted();
         ensure(all, "a load during a save found neither what was nor what is")?;
+    }
+    Ok(())
+}
+
+fn one_of_two_racing_saves_unless_changed_is_refused<S: Subject>(trial: &Trial<S>) -> Verdict {
+    let key = trial.create(0);
+    for round in 0..trial.rounds {
+        let values = [1, 2].map(|number| 10 * round as u64 + number);
+        let (mut one, mut two) = (trial.load(&key)?, trial.load(&key)?);
+        S::set(&mut one, values[0]);
+        S::set(&mut two, values[1]);
+        let save = |handle| trial.store.save_unless_changed(handle);
+        let (one, two) = race(round, || save(one), || save(two));
+        let (one, two) = (needs(one)?, needs(two)?);
+        ensure(one || two, "of two saves each was refused for the other")?;
+        ensure(!(one && two), "two saves were accepted of which one had not seen the other")?;
+        let kept = Some(values[usize::from(two)]);
+        ensure(trial.value(&key) == kept, "the save that was accepted is not what is loaded")?;
+    }
+    Ok(())
+}
+
+fn racing_additions_all_count<S: Subject>(trial: &Trial<S>) -> Verdict {
+    let key = trial.create(0);
+    for round in 0..trial.rounds {
+        let add = |number| trial.store.add(&key, number);
+        let (one, two) = race(round, || add(1), || add(1000));
+        ensure(needs(one)? && needs(two)?, "an addition to a live session was refused")?;
+        let sum = 1001 * (round as u64 + 1);
+        ensure(trial.value(&key) == Some(sum), "an addition was lost, or was counted twice")?;
+    }
+    Ok(())
+}
+
+fn addition_racing_a_destroy_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdict {
+    for round in 0..trial.rounds {
+        let key = trial.create(1);
+        let (added, ()) = race(round, || trial.store.add(&key, 1), || trial.store.destroy(&key));
+        needs(added)?;
+        trial.is_gone(&key, "an addition brought a destroyed session back")?;
     }
     Ok(())
 }

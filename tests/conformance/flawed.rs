@@ -35,8 +35,8 @@ fn pause() {
     }
 }
 
-/// A key, and a value that is the handle's own.
-pub(crate) struct Handle(u64, Arc<AtomicU64>);
+/// A key, a value that is the handle's own, and what it was when it was loaded.
+pub(crate) struct Handle(u64, Arc<AtomicU64>, u64);
 
 impl Flawed {
     pub(crate) fn new(flaw: Flaw, clock: &ManualClock) -> Self {
@@ -100,7 +100,8 @@ impl Subject for Flawed {
             None if self.has(Flaw::LoadFindsAnything) => Arc::default(),
             None => return None,
         };
-        Some(Handle(*key, value))
+        let loaded = value.load(Ordering::SeqCst);
+        Some(Handle(*key, value, loaded))
     }
 
     fn value(handle: &Handle) -> u64 {
@@ -185,7 +186,7 @@ impl Subject for Flawed {
     }
 
     fn forge(&self, key: &u64, value: u64) -> Option<Handle> {
-        Some(Handle(*key, Arc::new(AtomicU64::new(value))))
+        Some(Handle(*key, Arc::new(AtomicU64::new(value)), 0))
     }
 
     fn create_under(&self, key: &u64, value: u64) -> Option<u64> {
@@ -196,6 +197,58 @@ impl Subject for Flawed {
         let end = self.end(long);
         sessions.insert(key, Kept { value: Arc::new(value.into()), end, first_end: end });
         Some(key)
+    }
+
+    fn save_unless_changed(&self, handle: Handle) -> Option<bool> {
+        let Handle(key, value, loaded) = handle;
+        let mut sessions = self.sessions.lock().unwrap();
+        let kept = sessions.get(&key).filter(|kept| self.is_live(kept));
+        let blind = self.has(Flaw::SaveSeesNoChange);
+        let unchanged = kept.map(|kept| kept.value.load(Ordering::SeqCst) == loaded || blind);
+        if kept.is_none() && self.has(Flaw::SaveBeginsAnother) {
+            drop(sessions);
+            self.put(
+                self.new_key(),
+                value.load(Ordering::SeqCst),
+                Lifetime::For(Duration::from_secs(1 << 20)),
+            );
+            return Some(false);
+        }
+        if !unchanged.unwrap_or(self.has(Flaw::SaveCreates)) {
+            return Some(false);
+        }
+        if self.has(Flaw::SaveLooksTooEarly) {
+            drop(sessions);
+            pause();
+            sessions = self.sessions.lock().unwrap();
+        }
+        match sessions.get_mut(&key) {
+            _ if self.has(Flaw::SaveIsLost) => {}
+            Some(kept) => kept.value = value,
+            None => {
+                let end = Duration::MAX;
+                sessions.insert(key, Kept { value, end, first_end: end });
+            }
+        }
+        Some(true)
+    }
+
+    fn add(&self, key: &u64, number: u64) -> Option<bool> {
+        let new = Kept { value: Arc::default(), end: Duration::MAX, first_end: Duration::MAX };
+        let mut sessions = self.sessions.lock().unwrap();
+        let kept = sessions.get(key).filter(|kept| self.is_live(kept)).cloned();
+        let Some(mut kept) = kept.or(self.has(Flaw::AddCreates).then_some(new)) else {
+            return Some(false);
+        };
+        if self.has(Flaw::AddIsTorn) {
+            sessions.remove(key);
+            drop(sessions);
+            pause();
+            sessions = self.sessions.lock().unwrap();
+        }
+        kept.value = Arc::new(AtomicU64::new(kept.value.load(Ordering::SeqCst) + number));
+        sessions.insert(*key, kept);
+        Some(true)
     }
 
     fn touch(&self, key: &u64, lifetime: Duration) -> Option<()> {

@@ -14,6 +14,13 @@ pub(crate) enum Flaw {
     SaveIsTorn,
     /// A handle is the stored session itself.
     HandlesAreShared,
+    /// A save unless somebody else has saved saves whatever somebody else has saved.
+    SaveSeesNoChange,
+    /// It looks, and then saves.
+    SaveLooksTooEarly,
+    /// An addition puts in what it has taken out.
+    AddIsTorn,
+    AddCreates,
     /// A new session takes the place of whoever has the key.
     CreateOverwrites,
     CreateForgetsTheData,
@@ -54,7 +61,7 @@ pub(crate) enum Flaw {
 }
 
 /// Each flaw, and exactly the checks that it fails.
-pub(crate) const FLAWS: [(Flaw, &[&str]); 31] = [
+pub(crate) const FLAWS: [(Flaw, &[&str]); 35] = [
     (Flaw::None, &[]),
     (
         Flaw::SaveCreates,
@@ -64,6 +71,7 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 31] = [
             "save_after_the_end_brings_nothing_back",
             "save_under_the_old_key_after_a_rotation_brings_nothing_back",
             "cleared_store_is_empty_and_late_saves_leave_it_so",
+            "late_save_unless_changed_brings_nothing_back",
             "save_after_expiry_brings_nothing_back",
             "save_racing_a_destroy_brings_nothing_back",
             "save_racing_a_rotation_leaves_one_good_key",
@@ -77,6 +85,7 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 31] = [
             "save_after_the_end_brings_nothing_back",
             "save_under_the_old_key_after_a_rotation_brings_nothing_back",
             "cleared_store_is_empty_and_late_saves_leave_it_so",
+            "late_save_unless_changed_brings_nothing_back",
             "save_after_expiry_brings_nothing_back",
         ],
     ),
@@ -87,8 +96,10 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 31] = [
             "last_of_two_saves_wins",
             "save_with_a_past_end_ends_the_session",
             "save_after_the_end_brings_nothing_back",
+            "save_unless_changed_refuses_the_second_of_two",
             "each_save_sets_the_end_anew",
             "load_racing_a_save_finds_the_old_or_the_new",
+            "one_of_two_racing_saves_unless_changed_is_refused",
             "save_racing_the_sweep_is_kept_or_refused",
         ],
     ),
@@ -116,6 +127,27 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 31] = [
             "unsaved_change_is_not_found",
             "last_of_two_saves_wins",
             "unsaved_change_of_a_rotated_session_does_not_show_under_the_old_key",
+            "save_unless_changed_refuses_the_second_of_two",
+            "one_of_two_racing_saves_unless_changed_is_refused",
+        ],
+    ),
+    (
+        Flaw::SaveSeesNoChange,
+        &[
+            "save_unless_changed_refuses_the_second_of_two",
+            "one_of_two_racing_saves_unless_changed_is_refused",
+        ],
+    ),
+    (Flaw::SaveLooksTooEarly, &["one_of_two_racing_saves_unless_changed_is_refused"]),
+    (
+        Flaw::AddIsTorn,
+        &["racing_additions_all_count", "addition_racing_a_destroy_brings_nothing_back"],
+    ),
+    (
+        Flaw::AddCreates,
+        &[
+            "addition_changes_what_is_there_and_brings_nothing_back",
+            "addition_racing_a_destroy_brings_nothing_back",
         ],
     ),
     (
@@ -134,6 +166,7 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 31] = [
             "save_under_the_old_key_after_a_rotation_brings_nothing_back",
             "unsaved_change_of_a_rotated_session_does_not_show_under_the_old_key",
             "cleared_store_is_empty_and_late_saves_leave_it_so",
+            "addition_changes_what_is_there_and_brings_nothing_back",
             "session_lives_until_its_end_and_not_longer",
             "each_save_sets_the_end_anew",
             "rotated_session_lives_to_its_end_or_its_lifetime_anew",
@@ -147,9 +180,12 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 31] = [
         &[
             "destroyed_session_is_not_found",
             "save_after_destroy_brings_nothing_back",
+            "late_save_unless_changed_brings_nothing_back",
+            "addition_changes_what_is_there_and_brings_nothing_back",
             "touch_brings_nothing_back",
             "save_racing_a_destroy_brings_nothing_back",
             "touch_racing_a_destroy_brings_nothing_back",
+            "addition_racing_a_destroy_brings_nothing_back",
         ],
     ),
     (Flaw::DestroyEndsAll, &["destroying_again_is_no_error_and_ends_nobody_else"]),
@@ -181,6 +217,8 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 31] = [
             "rotated_session_lives_under_the_new_key_only",
             "save_under_the_old_key_after_a_rotation_brings_nothing_back",
             "cleared_store_is_empty_and_late_saves_leave_it_so",
+            "late_save_unless_changed_brings_nothing_back",
+            "addition_changes_what_is_there_and_brings_nothing_back",
             "session_lives_until_its_end_and_not_longer",
             "each_save_sets_the_end_anew",
             "rotated_session_lives_to_its_end_or_its_lifetime_anew",
@@ -193,6 +231,7 @@ pub(crate) const FLAWS: [(Flaw, &[&str]); 31] = [
             "loads_after_a_rotation_find_the_new_key_only_on_any_thread",
             "save_racing_a_clearing_brings_nothing_back",
             "touch_racing_a_destroy_brings_nothing_back",
+            "addition_racing_a_destroy_brings_nothing_back",
             "save_racing_the_sweep_is_kept_or_refused",
         ],
     ),
