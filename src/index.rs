@@ -190,15 +190,18 @@ impl Index {
         self.lists(shard as u32).nodes.set_weight(node, weight);
     }
 
+    /// Takes off what a session weighs that has left the table, and returns that.
+    pub(crate) fn lighten(&self, slot: Slot) -> u32 {
+        let (shard, node) = self.split(slot);
+        self.lists(shard as u32).nodes.lighten(node)
+    }
+
     /// Takes a session that has left the table out of its list, and returns what it weighed.
     pub(crate) fn remove(&self, slot: Slot) -> u32 {
         let (shard, number) = self.split(slot);
         let mut lists = self.lists(shard as u32);
         let Some(node) = lists.nodes.get(number) else { return 0 };
-        let weight = lists.nodes.weight(number);
-        if weight > 0 {
-            lists.nodes.set_weight(number, 0);
-        }
+        let weight = lists.nodes.lighten(number);
         lists.dismiss(number, &node);
         lists.nodes.give_back(number);
         weight

@@ -292,6 +292,16 @@ impl<T> Register<T> {
         self.limit.map_or(usize::MAX, |limit| limit.most)
     }
 
+    /// Tells whether sessions are weighed.
+    pub(crate) fn weighs(&self) -> bool {
+        self.scales.is_some()
+    }
+
+    /// Takes off what a session weighs that has left the table, and returns that.
+    pub(crate) fn lighten(&self, record: &Record<T>) -> u32 {
+        record.slot().map_or(0, |slot| self.index.lighten(slot))
+    }
+
     /// Takes out a session that has left the table, once, and returns what it weighed.
     pub(crate) fn leave(&self, record: &Record<T>) -> u32 {
         let Some(slot) = record.slot() else { return 0 };

@@ -67,8 +67,8 @@ type Seen<T> = (Tick, Option<triomphe::Arc<Record<T>>>);
 /// came last take locks.)
 /// Whatever changes the table takes one shard's exclusive lock, and `rotate` two. That is a bounded
 /// piece of work, but for one shard's table that grows or is made smaller. Any operation may run a slice of the sweep,
-/// which takes a shard only if its lock is free; in a store with [`index_by`](crate::Builder::index_by) it then locks
-/// parts of the index, with no shard's lock held, for some microseconds. No lock is held while a closure, a listener or
+/// which takes a shard only if its lock is free; in a store with [`index_by`](crate::Builder::index_by) or
+/// [`max_bytes`](crate::Builder::max_bytes) it also locks parts of the index, for some microseconds each. No lock is held while a closure, a listener or
 /// a `Clone` or `Drop` of `T` runs, so any of them may call the store.
 ///
 /// # Examples
@@ -418,16 +418,20 @@ impl<T> Inner<T> {
     }
 
     /// Like [`give_back`](Self::give_back), of so many that were removed because they are dead. What has expired gives
-    /// back its slot alone: its record and its place in the index are in no cache, and a lock that others wait for is
-    /// no time to fetch them. [`tell`](Self::tell) does that.
+    /// back its slot, and what it weighs in a store that asks: its place in the index and its neighbours are in no
+    /// cache, and a lock that others wait for is no time to fetch them. [`tell`](Self::tell) does that.
     fn give_back_all<'a>(&self, many: usize, removed: impl Iterator<Item = &'a Ended<T>>)
     where
         T: 'a,
     {
         self.capacity.release(many);
-        if self.register.is_some() {
-            let at_once = removed.filter(|ended| ended.cause() != Cause::Expired);
-            at_once.for_each(|ended| self.forget(ended));
+        let Some(register) = &self.register else { return };
+        for ended in removed {
+            if ended.cause() != Cause::Expired {
+                self.forget(ended);
+            } else if register.weighs() {
+                self.capacity.release_bytes(register.lighten(ended.record()).into());
+            }
         }
     }
 

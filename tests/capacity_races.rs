@@ -269,6 +269,41 @@ fn room_of_a_session_is_free_when_its_destroy_returns() {
     }
 }
 
+/// Another thread's slice may be what takes it out of the table.
+#[test]
+fn bytes_of_what_has_expired_are_free_when_a_purge_returns() {
+    for on_full in [OnFull::Refuse, OnFull::Evict] {
+        let clock = ManualClock::new();
+        let store = builder().on_full(on_full).ttl(1_000_000 * MINUTE).max_bytes(101, |_| 1);
+        let store = store.clock(clock.clone()).build().unwrap();
+        let keep = *store.create_with(7).id();
+        store.set_expiry(&keep, Expiry::Never);
+        let done = Arc::new(AtomicBool::new(false));
+        race(6, {
+            let store = store.clone();
+            move |me| {
+                if me == 0 {
+                    for _ in 0..rounds(200) {
+                        for _ in 0..100 {
+                            let session = store.try_create_with(1).expect("there is room");
+                            store.set_expiry(session.id(), MINUTE);
+                        }
+                        clock.advance(MINUTE);
+                        store.purge_expired();
+                        assert_eq!((store.len(), store.stats().bytes), (1, 1));
+                    }
+                    done.store(true, Ordering::SeqCst);
+                }
+                // Each load runs a slice that is due.
+                while !done.load(Ordering::SeqCst) {
+                    store.load(&keep);
+                }
+            }
+        });
+        assert!(store.contains(&keep), "it has made room, and need not have");
+    }
+}
+
 /// A guest that is touched is spared, and another one comes up: as many as one session may need.
 #[test]
 fn session_that_needs_much_is_not_refused_because_guests_are_used_meanwhile() {

@@ -147,6 +147,15 @@ impl Slab {
         }
     }
 
+    /// Takes off what a node's session weighs, and returns that.
+    pub(super) fn lighten(&mut self, node: u32) -> u32 {
+        let weight = self.weight(node);
+        if weight > 0 {
+            self.set_weight(node, 0);
+        }
+        weight
+    }
+
     /// Returns what all guests weigh together, with those that have just left the table.
     pub(super) fn guests_weigh(&self) -> u64 {
         self.guests_weigh

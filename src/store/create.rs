@@ -21,7 +21,8 @@ use crate::stats::Event;
 use crate::sync::Ordering;
 use crate::weigh::TooLarge;
 
-/// Slices that a create runs before it finds the store full: 4096 buckets, a few microseconds each 512.
+/// Slices that a create runs before it finds the store full: 4096 buckets, a few microseconds each 512. In a store that
+/// knows whose its sessions are, before and after each of two rounds that end guests.
 const SLICES_FOR_ROOM: usize = 8;
 
 impl<T> SessionStore<T> {
@@ -243,7 +244,7 @@ impl<T> Inner<T> {
         let place = self.gate.place(id);
         match self.gate.read(&place, |entry| entry.is_live(begun.now)) {
             Some(true) => return Err(CreateError::Taken),
-            // It leaves its room to its successor.
+            // Its room is for its successor, unless somebody is faster.
             Some(false) => {
                 let told = ended.len();
                 ended.extend(self.take_dead(

@@ -267,6 +267,7 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::store::SessionStore;
     use crate::subject::Subject;
+    use crate::sweep::Batch;
 
     const IDLE: Duration = Duration::from_secs(60);
 
@@ -344,6 +345,31 @@ mod tests {
         store.inner.capacity.release(1);
         store.inner.tell([Ended::new(guest, entry, Cause::Destroyed)]);
         assert!(index(&store).is_bare());
+    }
+
+    /// Between a slice of the sweep and the news of it, whoever makes room finds all of it: nobody is refused or ends.
+    #[test]
+    fn what_has_left_the_table_weighs_nothing_before_its_end_is_told() {
+        let clock = ManualClock::new();
+        let builder = SessionStore::<u64>::builder().max_bytes(20, |_| 2).ttl(IDLE).shards(2);
+        let store = builder.clock(clock.clone()).build().unwrap();
+        (0..9).for_each(|n| _ = store.create_with(n));
+        clock.advance(IDLE / 2);
+        let guest = *store.create_with(9).id();
+        clock.advance(IDLE / 2);
+        let (inner, now) = (&*store.inner, store.inner.clock.now());
+        let mut batch = Batch::new();
+        inner.sweep.slice(&inner.gate, now, &mut batch, |many, removed| {
+            inner.give_back_all(many, removed);
+        });
+        assert!(batch.len() > 0, "nothing was swept");
+        assert_eq!(store.stats().bytes, 2 * store.len() as u64);
+        // More than is free, and no more than with all that has expired.
+        (0..9).for_each(|n| _ = store.create_with(n));
+        assert!(store.contains(&guest), "a live session ended for those that had expired");
+        inner.settle(batch);
+        assert_eq!((store.len(), store.stats().bytes), (10, 20));
+        assert_eq!(store.stats().evicted, 0);
     }
 
     #[test]

@@ -21,8 +21,8 @@ use crate::store::SessionStore;
 /// Gives the requests of a service their sessions: see the [module](super).
 ///
 /// It goes around any tower service of HTTP requests whose responses axum takes: those with any body of
-/// `Bytes`, whatever other layers have made of it. They come out with axum's own, which costs nothing where it is that
-/// already.
+/// `Bytes` that may be sent to another thread, whatever other layers have made of it. They come out with axum's own,
+/// which costs nothing where it is that already.
 ///
 /// # Examples
 ///
