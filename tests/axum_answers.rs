@@ -119,7 +119,8 @@ fn refusal_of_an_inner_layer_leaves_the_changes_for_an_outer_one_unsaved() {
     let named = SessionCookie::named("visits").unwrap();
     let theirs = visitors.clone();
     let handler = move |mut visitor: Session<Visitor>, mut count: Session<u64>, method: Method| {
-        (visitor.cart.push(7), *count += 1);
+        visitor.cart.push(7);
+        *count += 1;
         if method == Method::POST {
             theirs.update(&id, |visitor| visitor.cart.push(8));
         }
