@@ -336,14 +336,25 @@ impl<S: Subject> Trial<S> {
         self.store.save(handle, Lifetime::For(LONG));
     }
 
-    /// Saves another value through a handle whose session has ended under this key. That is to bring neither it back nor
-    /// another into being, whoever would have the key of that.
+    /// Saves another value through a handle whose session has ended under this key.
     fn save_late(&self, handle: S::Handle, value: u64, key: &S::Key, otherwise: &str) -> Verdict {
+        self.brings_nothing(key, otherwise, || self.save(handle, value))
+    }
+
+    /// Does what comes too late for the session under this key. That is to bring neither it back nor another into being,
+    /// whoever would have the key of that.
+    fn brings_nothing<R>(
+        &self,
+        key: &S::Key,
+        otherwise: &str,
+        late: impl FnOnce() -> R,
+    ) -> Result<R, Failure> {
         let before = self.store.stored();
-        self.save(handle, value);
+        let done = late();
         let after = self.store.stored();
         self.is_gone(key, otherwise)?;
-        ensure(before >= after, "a save of what had ended began another session")
+        ensure(before >= after, "what came too late for a session began another")?;
+        Ok(done)
     }
 
     fn is_gone(&self, key: &S::Key, otherwise: &str) -> Verdict {

@@ -241,7 +241,7 @@ impl<T> Register<T> {
         base: &'a Arc<Record<T>>,
         draft: Option<&'a Arc<Record<T>>>,
     ) -> Result<Change<'a, T>, TooLarge> {
-        if self.scales.is_some() {
+        if self.weighs() {
             // It may always change what a session weighs.
             return self.change_of(data);
         }
@@ -259,7 +259,7 @@ impl<T> Register<T> {
         base: &Arc<Record<T>>,
         draft: Option<&Arc<Record<T>>>,
     ) -> bool {
-        self.scales.is_none() && (draft.is_none() || (self.by.same)(data, &base.value))
+        !self.weighs() && (draft.is_none() || (self.by.same)(data, &base.value))
     }
 
     /// Asks what a commit of `data` changes, whatever it replaces. Runs user code.

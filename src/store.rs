@@ -68,8 +68,8 @@ type Seen<T> = (Tick, Option<triomphe::Arc<Record<T>>>);
 /// Whatever changes the table takes one shard's exclusive lock, and `rotate` two. That is a bounded
 /// piece of work, but for one shard's table that grows or is made smaller. Any operation may run a slice of the sweep,
 /// which takes a shard only if its lock is free; in a store with [`index_by`](crate::Builder::index_by) or
-/// [`max_bytes`](crate::Builder::max_bytes) it also locks parts of the index, for some microseconds each. No lock is held while a closure, a listener or
-/// a `Clone` or `Drop` of `T` runs, so any of them may call the store.
+/// [`max_bytes`](crate::Builder::max_bytes) it also locks parts of the index, for some microseconds each. No lock is
+/// held while a closure, a listener or a `Clone` or `Drop` of `T` runs, so any of them may call the store.
 ///
 /// # Examples
 ///

@@ -211,11 +211,9 @@ fn late_save_unless_changed_brings_nothing_back<S: Subject>(trial: &Trial<S>) ->
     let mut handle = trial.load(&key)?;
     trial.store.destroy(&key);
     S::set(&mut handle, 2);
-    let before = trial.store.stored();
-    let saved = needs(trial.store.save_unless_changed(handle))?;
-    ensure(!saved, "a save into a destroyed session was said to be one")?;
-    ensure(before >= trial.store.stored(), "a save of what had ended began another session")?;
-    trial.is_gone(&key, "a save brought a destroyed session back")
+    let save = || trial.store.save_unless_changed(handle);
+    let saved = trial.brings_nothing(&key, "a save brought a destroyed session back", save)?;
+    ensure(!needs(saved)?, "a save into a destroyed session was said to be one")
 }
 
 fn addition_changes_what_is_there_and_brings_nothing_back<S: Subject>(trial: &Trial<S>) -> Verdict {
@@ -225,11 +223,9 @@ fn addition_changes_what_is_there_and_brings_nothing_back<S: Subject>(trial: &Tr
     ensure(trial.value(&other) == Some(7), "an addition changed another session")?;
     trial.store.destroy(&key);
     for key in [key, trial.store.planted_key()] {
-        let before = trial.store.stored();
-        let added = needs(trial.store.add(&key, 10))?;
-        ensure(!added, "an addition to no session was said to be one")?;
-        ensure(before >= trial.store.stored(), "an addition to no session began one")?;
-        trial.is_gone(&key, "an addition brought a session into being")?;
+        let add = || trial.store.add(&key, 10);
+        let added = trial.brings_nothing(&key, "an addition brought a session into being", add)?;
+        ensure(!needs(added)?, "an addition to no session was said to be one")?;
     }
     Ok(())
 }

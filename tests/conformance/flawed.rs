@@ -35,6 +35,9 @@ fn pause() {
     }
 }
 
+/// How long a session lives for which nothing else is said.
+const LONG: Lifetime = Lifetime::For(Duration::from_secs(1 << 20));
+
 /// A key, a value that is the handle's own, and what it was when it was loaded.
 pub(crate) struct Handle(u64, Arc<AtomicU64>, u64);
 
@@ -190,11 +193,10 @@ impl Subject for Flawed {
     }
 
     fn create_under(&self, key: &u64, value: u64) -> Option<u64> {
-        let long = Lifetime::For(Duration::from_secs(1 << 20));
         let mut sessions = self.sessions.lock().unwrap();
         let free = !sessions.contains_key(key) || self.has(Flaw::CreateOverwrites);
         let key = if free { *key } else { self.new_key() };
-        let end = self.end(long);
+        let end = self.end(LONG);
         sessions.insert(key, Kept { value: Arc::new(value.into()), end, first_end: end });
         Some(key)
     }
@@ -207,11 +209,7 @@ impl Subject for Flawed {
         let unchanged = kept.map(|kept| kept.value.load(Ordering::SeqCst) == loaded || blind);
         if kept.is_none() && self.has(Flaw::SaveBeginsAnother) {
             drop(sessions);
-            self.put(
-                self.new_key(),
-                value.load(Ordering::SeqCst),
-                Lifetime::For(Duration::from_secs(1 << 20)),
-            );
+            self.put(self.new_key(), value.load(Ordering::SeqCst), LONG);
             return Some(false);
         }
         if !unchanged.unwrap_or(self.has(Flaw::SaveCreates)) {
